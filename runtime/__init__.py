@@ -1,0 +1,1 @@
+"""A GGUF model -> answers to a question sheet, text, chat."""
