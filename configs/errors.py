@@ -1,0 +1,142 @@
+"""How a command fails: three kinds of error, their exit codes, and the one place that catches them.
+
+    ToolError      exit 1   the work failed            (bad checkpoint, engine refused)
+    ConfigError    exit 2   settings, flags or files   (unknown key, missing column)
+    MachineError   exit 3   this machine lacks it      (extra, GPU, disk, memory)
+
+An interrupted command exits 130. Every failure is one sentence on stderr that names the thing and the remedy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType, ModuleType
+from typing import NoReturn
+
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+_DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+
+Handler = Callable[[argparse.Namespace], int | None]
+
+
+class ToolError(Exception):
+    """The work failed. `str()` gives one sentence, with the remedy after it where there is one."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigError(ToolError):
+    """A setting, a flag or an input file is wrong, and its owner can mend it."""
+
+    exit_code = 2
+
+
+class MachineError(ToolError):
+    """This machine lacks something: an extra, a GPU, disk space, memory."""
+
+    exit_code = 3
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, or say which extra brings it.
+
+    Raises:
+        MachineError: the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MachineError(
+            f"the package {(error.name or module).split('.')[0]} is not installed",
+            hint=f"pip install 'lora2edge[{extra}]'",
+        ) from error
+
+
+def common_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every command of the four has."""
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
+    """Parse `argv`, call the chosen handler (`args.handler`) and turn what it raises into an exit code."""
+    args = parser.parse_args(argv)
+    handler: Handler | None = getattr(args, "handler", None)
+    if handler is None:
+        parser.print_help(sys.stderr)
+        return ConfigError.exit_code
+    try:
+        with _terminable():
+            code = handler(args)
+            sys.stdout.flush()
+            return code or 0
+    except KeyboardInterrupt:
+        return _fail(parser.prog, "interrupted", EXIT_INTERRUPTED)
+    except _Terminated:
+        return _fail(parser.prog, "terminated", EXIT_TERMINATED)
+    except BrokenPipeError:
+        # The reader of our stdout has gone (`… | head`): nothing to say, and nothing to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001  the one edge where every error becomes a sentence
+        if getattr(args, "debug", False):
+            raise
+        return _fail(parser.prog, *_describe(error))
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived: unwind, so that staged outputs are removed."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception while a handler runs (main thread only: elsewhere signals cannot be set)."""
+
+    def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _describe(error: Exception) -> tuple[str, int]:
+    if isinstance(error, ToolError):
+        return f"error: {error}", error.exit_code
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        if error.errno in _DISK_FULL:
+            return f"error: {name}the disk is full (free some space and run the same command again)", MachineError.exit_code
+        return f"error: {name}{error.strerror or error}", ToolError.exit_code
+    if isinstance(error, MemoryError):
+        return "error: out of memory", MachineError.exit_code
+    text = " ".join(str(error).split())
+    return f"error: unexpected {type(error).__name__}: {text} (run again with --debug for the traceback)", 1
+
+
+def _fail(prog: str, sentence: str, code: int) -> int:
+    sys.stderr.write(f"{prog}: {sentence}\n")
+    sys.stderr.flush()
+    return code

@@ -1,0 +1,238 @@
+"""Question sheets -> Questions, and what is wrong with each row that is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.atomic import sha256_file
+from configs.errors import ConfigError
+from configs.exam import MAX_CHOICES, Question, parse_label
+from configs.records import Table, read_table
+
+# What people call the columns; compared without case and blanks.
+_NAMES = {
+    "id": ("id", "題號", "题号", "編號", "编号", "no", "no."),
+    "passage": ("passage", "文章", "短文", "article", "context", "text", "內文", "内文"),
+    "question": ("question", "問題", "问题", "題目", "题目"),
+    "answer": ("answer", "正確答案", "正确答案", "答案", "label", "gold"),
+    "choices": ("choices", "options", "選項", "选项"),
+    "ignore": ("資料來源", "资料来源", "來源", "来源", "source"),
+}
+_CHOICE_NAME = re.compile(r"^(?:選項|选项|option|choice)[\s_]*(?:(\d{1,2})|([a-z]))$")
+
+# Not text at all; the newline and the tab stay.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """One row of a sheet: a question, or the error that makes it none."""
+
+    number: int
+    """Place in the sheet, counted from 1 without the header."""
+    id: str
+    question: Question | None
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    label_normalised: bool = False
+    raw: Mapping[str, Any] | None = None
+    """The cells as read, for reports on rejected rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A question sheet, every row of it."""
+
+    rows: list[SheetRow]
+    columns: dict[str, str]
+    """What was taken for what: role (passage, question, choice1, …, answer, id) -> column."""
+    sha256: str
+    has_answers: bool
+
+    @property
+    def blank_options(self) -> int:
+        """Number of options without text, over all rows that are questions."""
+        questions = (row.question for row in self.rows if row.question)
+        return sum(len(question.choices) - len(question.answerable) for question in questions)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Parse `passage=文章,choice1=甲,ignore=備註` into role -> column; several columns may be ignored.
+
+    Raises:
+        ConfigError: an unknown role or a part without `=`.
+    """
+    columns: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        role, sign, column = (word.strip() for word in part.partition("="))
+        if not sign or not column or (role not in _NAMES and not _CHOICE_NAME.match(role)):
+            roles = "id, passage, question, choice1, choice2, …, choices, answer, ignore"
+            raise ConfigError(f"'{part}' in the column list is not ROLE=COLUMN", hint=f"the roles are {roles}")
+        key = f"ignore:{column}" if role == "ignore" else role
+        columns[key] = column
+    return columns
+
+
+def read_questions(path: Path, *, columns: Mapping[str, str] | None = None, need_answers: bool) -> Sheet:
+    """Read a question sheet.
+
+    Args:
+        path: xlsx (its first sheet), csv, tsv, json or jsonl.
+        columns: roles named by the user (see `parse_columns`); the others are recognised by name.
+        need_answers: a row without a readable label is an error; otherwise its label is merely unknown.
+
+    Raises:
+        ConfigError: the file cannot be read, or its columns cannot be told.
+    """
+    table = _flattened(read_table(path))
+    roles = _roles(table, columns or {}, path)
+    if need_answers and "answer" not in roles:
+        raise ConfigError(f"{path} has no column with the answers", hint="name it with --columns answer=COLUMN")
+    rows = [
+        _read_row(number, cells, roles, typed=table.typed, need_answers=need_answers)
+        for number, cells in enumerate(table.rows, 1)
+    ]
+    shown = {role: column for role, column in roles.items() if not role.startswith("ignore")}
+    return Sheet(rows, shown, sha256_file(path), "answer" in roles)
+
+
+def _flattened(table: Table) -> Table:
+    """Rows of a dataset folder keep their question under `exam`, beside `id` and `messages`: lift it out."""
+    if "exam" not in table.columns:
+        return table
+    rows = [{"id": row.get("id"), **(row["exam"] if isinstance(row["exam"], dict) else {})} for row in table.rows]
+    return Table(tuple(dict.fromkeys(name for row in rows for name in row)), rows, table.typed)
+
+
+def _roles(table: Table, given: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Role -> column, choices in order."""
+    columns = ", ".join(table.columns)
+    for column in given.values():
+        if column not in table.columns:
+            raise ConfigError(f"{path} has no column '{column}'", hint=f"its columns are {columns}")
+    roles = dict(given)
+    taken = set(given.values())
+    for column in table.columns:
+        role = _role_of(column)
+        if column in taken or (role in roles and role != "ignore"):
+            continue
+        if role is None:
+            raise ConfigError(
+                f"{path} has the unknown column '{column}'",
+                hint=f"say what it is with --columns ROLE={column}, or --columns ignore={column}",
+            )
+        roles[f"ignore:{column}" if role == "ignore" else role] = column
+    left = [column for column in table.columns if column not in roles.values()]
+    if left:
+        raise ConfigError(f"{path} has a second column for the same thing: '{left[0]}'", hint=f"--columns ignore={left[0]}")
+    choices = sorted((role for role in roles if role.startswith("choice") and role != "choices"), key=_choice_place)
+    missing = [role for role in ("passage", "question") if role not in roles]
+    if not choices and "choices" not in roles:
+        missing.append("choice1, choice2, …")
+    if missing:
+        raise ConfigError(
+            f"{path} has no column for {' and '.join(missing)}; its columns are {columns}",
+            hint=f"name it with --columns {missing[0].split(',')[0]}=COLUMN",
+        )
+    ordered = [role for role in ("id", "passage", "question") if role in roles] + choices
+    return {role: roles[role] for role in [*ordered, *(role for role in roles if role not in ordered)]}
+
+
+def _role_of(column: str) -> str | None:
+    name = "".join(column.split()).lower()
+    for role, names in _NAMES.items():
+        if name in names:
+            return role
+    found = _CHOICE_NAME.match(name)
+    if found:
+        return f"choice{found[1] or ord(found[2]) - ord('a') + 1}"
+    return None
+
+
+def _choice_place(role: str) -> int:
+    return int("".join(filter(str.isdigit, role)))
+
+
+def _read_row(number: int, cells: Mapping[str, Any], roles: Mapping[str, str], *, typed: bool, need_answers: bool) -> SheetRow:
+    warnings: list[str] = []
+
+    def text(cell: Any, what: str) -> str:
+        written = cell_text(cell)
+        clean = _CONTROL.sub("", written)
+        if clean != written:
+            warnings.append(f"control characters removed from {what}")
+        return clean.strip()
+
+    identity = text(cells[roles["id"]], "the ID") if "id" in roles else str(number)
+    passage = text(cells[roles["passage"]], "the passage")
+    asked = text(cells[roles["question"]], "the question")
+    choices = tuple(text(cell, f"option {place}") for place, cell in enumerate(_choice_cells(cells, roles), 1))
+    label = cells[roles["answer"]] if "answer" in roles else None
+
+    def row(question: Question | None, error: str = "", *, normalised: bool = False) -> SheetRow:
+        return SheetRow(number, identity or str(number), question, error, tuple(warnings), normalised, cells)
+
+    error = _fault(passage, asked, choices)
+    if error:
+        return row(None, error)
+    warnings += _option_warnings(choices)
+    try:
+        place, normalised = _label_place(label, choices, typed=typed)
+    except ValueError as fault:
+        if need_answers:
+            return row(None, f"the label {fault}" if label is not None else "the label is missing")
+        if label is not None:
+            warnings.append(f"the label {fault}")
+        return row(Question(passage, asked, choices))
+    return row(Question(passage, asked, choices, place), normalised=normalised)
+
+
+def _choice_cells(cells: Mapping[str, Any], roles: Mapping[str, str]) -> list[Any]:
+    if "choices" not in roles:
+        return [cells[column] for role, column in roles.items() if role.startswith("choice")]
+    listed = cells[roles["choices"]]
+    return list(listed) if isinstance(listed, (list, tuple)) else []
+
+
+def _label_place(label: Any, choices: tuple[str, ...], *, typed: bool) -> tuple[int, bool]:
+    if label is None:
+        raise ValueError("is missing")
+    place, normalised = parse_label(label, len(choices))
+    if not choices[place - 1]:
+        raise ValueError(f"'{label}' names a blank option")
+    # In a csv every cell is text: `2` is there what the number 2 is in a workbook.
+    return place, normalised and (typed or str(label).strip() != str(place))
+
+
+def _fault(passage: str, asked: str, choices: tuple[str, ...]) -> str:
+    if not passage:
+        return "the passage is missing"
+    if not asked:
+        return "the question is missing"
+    if len([choice for choice in choices if choice]) < 2:
+        return "fewer than two options"
+    if len(choices) > MAX_CHOICES:
+        return f"more than {MAX_CHOICES} options"
+    return ""
+
+
+def _option_warnings(choices: tuple[str, ...]) -> list[str]:
+    warnings = [f"option {place} is blank" for place, choice in enumerate(choices, 1) if not choice]
+    filled = [choice for choice in choices if choice]
+    repeated = [str(place) for place, choice in enumerate(choices, 1) if choice and filled.count(choice) > 1]
+    return warnings + ([f"options {' and '.join(repeated)} are the same"] if repeated else [])
+
+
+def cell_text(cell: Any) -> str:
+    """What a person reads in the cell: `26` and not `26.0`, `0.3` as typed, nothing for an empty cell."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).upper()
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    return str(cell)

@@ -1,0 +1,1 @@
+"""Base model and adapters -> huggingface folder or GGUF file, in one streaming pass."""
