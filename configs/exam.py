@@ -23,6 +23,9 @@ Conversion = Literal["", "t2s", "s2t", "tw2s", "tw2sp", "s2tw", "s2twp", "t2tw",
 
 _LABEL = re.compile(r"^(?:選項|选项|答案|OPTION|CHOICE|ANSWER)?[\s:]*[(\[]?\s*(?:(\d{1,2})|([A-Z]))\s*[)\].、:]?$")
 
+# Not text at all: no model reads them, and terminals obey them. The newline and the tab stay.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -104,13 +107,16 @@ class QuestionFormat(BaseModel):
         return self.labels[place - 1]
 
     def shown(self, question: Question) -> Question:
-        """The question as the model reads it: converted, unless two options would become the same text."""
-        if not self.convert:
-            return question
-        fields = (question.passage, question.question, *question.choices)
-        passage, asked, *choices = chinese.convert(fields, self.convert)
-        if len(set(choices)) < len(set(question.choices)):
-            return question
+        """The question as the model reads it.
+
+        Without control characters, and converted, unless two options would become the same text.
+        """
+        fields = [without_control(text) for text in (question.passage, question.question, *question.choices)]
+        if self.convert:
+            converted = chinese.convert(fields, self.convert)
+            if len(set(converted[2:])) == len(set(fields[2:])):
+                fields = converted
+        passage, asked, *choices = fields
         return Question(passage, asked, tuple(choices), question.answer)
 
     def text(self, question: Question) -> str:
@@ -138,6 +144,11 @@ class QuestionFormat(BaseModel):
             trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
         )
         return environment.from_string(self.template)
+
+
+def without_control(text: str) -> str:
+    """The text without control characters, but for newlines and tabs."""
+    return _CONTROL.sub("", text)
 
 
 def parse_label(cell: object, choices: int) -> tuple[int, bool]:

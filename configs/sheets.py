@@ -10,7 +10,7 @@ from typing import Any
 
 from configs.atomic import sha256_file
 from configs.errors import ConfigError
-from configs.exam import MAX_CHOICES, Question, parse_label
+from configs.exam import MAX_CHOICES, Question, parse_label, without_control
 from configs.records import Table, read_table
 
 # What people call the columns; compared without case and blanks.
@@ -23,9 +23,6 @@ _NAMES = {
     "ignore": ("資料來源", "资料来源", "來源", "来源", "source"),
 }
 _CHOICE_NAME = re.compile(r"^(?:選項|选项|option|choice)[\s_]*(?:(\d{1,2})|([a-z]))$")
-
-# Not text at all; the newline and the tab stay.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +159,9 @@ def _read_row(number: int, cells: Mapping[str, Any], roles: Mapping[str, str], *
 
     def text(cell: Any, what: str) -> str:
         written = cell_text(cell)
-        clean = _CONTROL.sub("", written)
-        if clean != written:
+        if without_control(written) != written:
             warnings.append(f"control characters removed from {what}")
-        return clean.strip()
+        return written.strip()
 
     identity = text(cells[roles["id"]], "the ID") if "id" in roles else str(number)
     passage = text(cells[roles["passage"]], "the passage")

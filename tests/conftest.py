@@ -1,0 +1,37 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Two OpenMP threads on tiny matrices spin more than they work; tests run beside each other instead.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from tests import tiny
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real inputs; tests that need it skip where it is absent."""
+    if not _SHARED.is_dir():
+        pytest.skip("the real inputs are not here")
+    return _SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers, with its tokenizer and prompt format."""
+    return tiny.base(tmp_path_factory.mktemp("model") / "tiny-base")
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter for `tiny_base`."""
+    return tiny.adapter(tiny_base, tmp_path_factory.mktemp("adapter") / "tiny-adapter")
