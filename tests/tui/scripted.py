@@ -1,0 +1,75 @@
+"""The chat on a scripted engine: for pilot tests, for tests on a real terminal, for pictures.
+
+`python -m tests.tui.scripted --help` opens it by hand; none of this is part of the product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from configs import errors
+from runtime.engine import Engine, ModelOptions, Sampling
+from runtime.scripted import ScriptedEngine
+from tui.app import ChatApp
+from tui.launch import chat
+from tui.settings import ChatSettings, Load
+from tui.worker import ChatWorker
+
+MODEL = Path("scripted.gguf")
+
+
+def loader(engine: ScriptedEngine, *, error: Exception | None = None) -> Load:
+    """Stand in for the loading of a GGUF file."""
+
+    def load(on_progress: Callable[[float], bool]) -> Engine:
+        if error is not None:
+            raise error
+        return engine.load(ModelOptions(model=MODEL), on_progress=on_progress)
+
+    return load
+
+
+def chat_app(
+    engine: ScriptedEngine, *, system: str | None = None, max_tokens: int = 400, error: Exception | None = None
+) -> ChatApp:
+    """Return an app that is ready to run on `engine`."""
+    worker = ChatWorker(loader(engine, error=error), system=system, sampling=Sampling(max_tokens=max_tokens))
+    return ChatApp(worker, model_label="scripted")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Open the chat the way the product does."""
+    parser = argparse.ArgumentParser(prog="scripted")
+    parser.add_argument("--reply", action="append", default=[])
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--tokens-per-second", type=float, default=0)
+    parser.add_argument("--load-seconds", type=float, default=0)
+    parser.add_argument("--prefill-seconds", type=float, default=0)
+    parser.add_argument("--error", default="")
+    parser.add_argument("--load-error", default="")
+    parser.add_argument("--context-size", type=int, default=4096)
+    parser.add_argument("--no-tui", action="store_true")
+    errors.common_flags(parser)
+    parser.set_defaults(handler=_chat)
+    return errors.run(parser, argv)
+
+
+def _chat(args: argparse.Namespace) -> int:
+    engine = ScriptedEngine(
+        [reply * args.repeat for reply in args.reply or ["答案是 2。"]],
+        tokens_per_second=args.tokens_per_second,
+        load_seconds=args.load_seconds,
+        prefill_seconds=args.prefill_seconds,
+        error=args.error,
+        context_size=args.context_size,
+    )
+    settings = ChatSettings(options=ModelOptions(model=MODEL), sampling=Sampling(max_tokens=10_000))
+    error = errors.ConfigError(args.load_error) if args.load_error else None
+    return chat(settings, loader(engine, error=error), no_tui=args.no_tui)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The app: its screens, its keys for every screen, its themes, and how it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterable
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.screen import Screen
+
+from tui import words
+from tui.screens.chat import ChatScreen
+from tui.screens.help import HelpScreen
+from tui.theme import NIGHT, THEMES
+from tui.worker import ChatWorker
+
+# By name: Windows lacks SIGHUP. A shell reports 128 + the signal's number.
+_LEAVING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
+
+
+class ChatApp(App[None]):
+    """A person in front of a model.
+
+    Args:
+        worker: not started yet; the chat screen starts it when it can show what it says.
+        model_label: the model's name as people know it.
+    """
+
+    TITLE = words.APP_NAME
+    CSS_PATH = "styles.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (12, "-tall")]
+    BINDINGS = [
+        Binding("f1", "help", "Help", id="help", priority=True),
+        Binding("ctrl+q", "quit", "Quit", id="quit", priority=True),
+    ]
+
+    def __init__(self, worker: ChatWorker, *, model_label: str) -> None:
+        super().__init__()
+        self.failure: Exception | None = None
+        """What ended the app, to be told when the terminal is itself again."""
+        self._worker = worker
+        self._model_label = model_label
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = NIGHT.name
+
+    def get_default_screen(self) -> Screen[None]:
+        return ChatScreen(self._worker, self._model_label)
+
+    def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in _LEAVING_SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None:
+                self._leave_on(loop, number)
+
+    def _leave_on(self, loop: asyncio.AbstractEventLoop, number: int) -> None:
+        """Restore the terminal when the signal arrives: its default action would leave it as it is."""
+        try:
+            loop.add_signal_handler(number, lambda: self.exit(return_code=128 + number))
+        except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread (tests)
+            pass
+
+    def on_chat_screen_load_error(self, event: ChatScreen.LoadError) -> None:
+        """Leave: the command reports the error when the screen is gone."""
+        self.failure = event.error
+        self.exit(return_code=getattr(event.error, "exit_code", 1))
+
+    def _handle_exception(self, error: Exception) -> None:
+        # Textual would print a page of traceback with local variables, among them what was said.
+        self.failure = self.failure or error
+        super()._handle_exception(error)
+
+    def _print_error_renderables(self) -> None:
+        self._exit_renderables.clear()  # the command reports `failure` in one sentence, or with --debug in full
+
+    def action_help(self) -> None:
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    def action_help_quit(self) -> None:
+        if isinstance(self.screen, ChatScreen):
+            self.screen.answer_interrupt()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        if isinstance(screen, ChatScreen):
+            yield SystemCommand(*words.COMMAND_NEW, screen.action_new_conversation)
+            yield SystemCommand(*words.COMMAND_STOP, screen.action_stop)
+        yield SystemCommand(*words.COMMAND_THEME, self.action_change_theme)
+        yield SystemCommand(*words.COMMAND_HELP, self.action_help)
+        yield SystemCommand(*words.COMMAND_QUIT, self.action_quit)

@@ -1,0 +1,39 @@
+"""The `tui` command: a person in front of a model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from configs import errors
+from tui.arguments import add_model_flags, add_sampling_flags
+
+CHAT_HELP = "chat with a GGUF model in the terminal; plain text when a pipe is on either side"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(prog="tui", description="Talk to a local model in the terminal, offline.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    chat = commands.add_parser("chat", help=CHAT_HELP, description=CHAT_HELP.capitalize() + ".")
+    add_model_flags(chat)
+    chat.add_argument("--system", metavar="TEXT", help="system prompt (default: the prompt format's own)")
+    chat.add_argument("--no-tui", action="store_true", help="plain text instead of the screen")
+    add_sampling_flags(chat)
+    errors.common_flags(chat)
+    chat.set_defaults(handler=chat_command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return errors.run(build_parser(), argv)
+
+
+def chat_command(args: argparse.Namespace) -> int:
+    """Chat, on a screen or as plain text."""
+    from tui.launch import chat
+    from tui.settings import chat_settings, model_loader
+
+    settings = chat_settings(args)
+    return chat(settings, model_loader(settings), no_tui=args.no_tui)

@@ -1,0 +1,63 @@
+"""Opens a chat on what stands in front of the program: a screen, or a plain stream of text."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+from tui.settings import ChatSettings, Load
+
+_LEAVE_WITHIN_S = 0.5
+
+
+def chat(settings: ChatSettings, load: Load, *, no_tui: bool = False) -> int:
+    """Hold the chat and return the exit code."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if no_tui or not can_show_screen(streams, os.environ):
+        from tui.plain import chat_plainly
+
+        return chat_plainly(settings, load, *streams)
+    return chat_on_screen(settings, load)
+
+
+def can_show_screen(streams: tuple[TextIO, TextIO, TextIO], environment: Mapping[str, str]) -> bool:
+    """Say whether all three streams are a terminal that can paint.
+
+    Standard error counts too: it is the one that Textual paints on.
+    """
+    return environment.get("TERM") != "dumb" and all(stream.isatty() for stream in streams)
+
+
+def chat_on_screen(settings: ChatSettings, load: Load) -> int:
+    """Run the app until it is left.
+
+    Raises:
+        ToolError: the model could not be loaded (raised when the terminal is itself again).
+    """
+    from tui.app import ChatApp
+    from tui.worker import ChatWorker
+
+    worker = ChatWorker(load, system=settings.system, sampling=settings.sampling)
+    app = ChatApp(worker, model_label=settings.model_label)
+    try:
+        app.run()
+    finally:
+        gone = worker.close(_LEAVE_WITHIN_S)
+    if app.failure is not None:
+        raise app.failure
+    code = app.return_code or 0
+    if not gone:
+        _leave_at_once(code)
+    return code
+
+
+def _leave_at_once(code: int) -> None:
+    """End the process without the interpreter's shutdown.
+
+    A thread that is still inside llama.cpp would run on while its libraries are being torn down.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

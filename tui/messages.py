@@ -1,0 +1,92 @@
+"""What the worker thread tells the screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+
+@dataclass
+class LoadProgress(Message):
+    """The model is being read."""
+
+    fraction: float
+    """0..1."""
+
+
+@dataclass
+class ModelReady(Message):
+    """The model can be asked."""
+
+    context_size: int
+    """Tokens."""
+    notes: tuple[str, ...]
+    """What a person should know about how it was loaded."""
+
+
+@dataclass
+class LoadGivenUp(Message):
+    """Loading ended because the person stopped it."""
+
+
+@dataclass
+class LoadFailed(Message):
+    """Loading ended with an error."""
+
+    error: Exception
+
+
+@dataclass
+class ReplyStarted(Message):
+    """The model begins to read the prompt."""
+
+    turn: int
+    context_used: int
+    """Tokens of the prompt."""
+    dropped_turns: int
+    """How many of the oldest turns the prompt had no room for."""
+
+
+@dataclass
+class ReplyText(Message):
+    """A piece of the reply, in whole characters."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFigures:
+    """How a reply ended, and how quickly it came."""
+
+    finish: str
+    """`stop`, `length` or `cancelled`."""
+    tokens: int
+    seconds: float
+    """Time spent generating, after the prompt."""
+    prompt_tokens: int
+    prompt_seconds: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """0 when nothing was timed."""
+        return self.tokens / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass
+class ReplyEnded(Message):
+    """The reply is complete, or was stopped."""
+
+    turn: int
+    context_used: int
+    """Tokens of the prompt and the reply."""
+    figures: ReplyFigures
+
+
+@dataclass
+class ReplyFailed(Message):
+    """The engine could not reply."""
+
+    turn: int
+    sentence: str

@@ -1,0 +1,88 @@
+"""The last line of the screen: what the model does, how full its context is, how fast it writes."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from tui import words
+
+_BAR_CELLS = 16
+_FULL_FROM = 0.8
+
+
+class StatusLine(Widget):
+    """Draws itself in the width there is, the important part first."""
+
+    state: reactive[str] = reactive(words.LOADING)
+    """What the model does, in a word."""
+    load_fraction: reactive[float | None] = reactive(None)
+    """0..1 while the model loads."""
+    elapsed_s: reactive[int] = reactive(0)
+    """Whole seconds that the present state has lasted; 0 is not shown."""
+    context_used: reactive[int] = reactive(0)
+    """Tokens."""
+    context_size: reactive[int] = reactive(0)
+    """Tokens; 0 before the model is loaded."""
+    speed: reactive[float] = reactive(0.0)
+    """Tokens per second of the newest reply; 0 is not shown."""
+    hint: reactive[str] = reactive("")
+    """A sentence for the person, in place of everything else."""
+
+    def __init__(self) -> None:
+        super().__init__(id="status-line")
+
+    def render(self) -> Content:
+        width = self.size.width
+        if self.hint:
+            return _fit([Content.styled(self.hint, "$warning")], width)
+        parts = [self._state_part()]
+        if self.load_fraction is not None:
+            parts.append(_load_bar(self.load_fraction))
+        if self.context_size:
+            parts.append(self._context_part())
+        if self.speed:
+            parts.append(Content.styled(f"{self.speed:.1f} tokens/s", "$text-muted"))
+        left = _fit(parts, width)
+        return left + _right_hint(width - left.cell_length)
+
+    def _state_part(self) -> Content:
+        seconds = f" {self.elapsed_s} s" if self.elapsed_s else ""
+        style = "$success" if self.state == words.READY else "$accent"
+        return Content.styled(f"{self.state}{seconds}", style)
+
+    def _context_part(self) -> Content:
+        share = self.context_used / self.context_size
+        style = "$warning" if share >= _FULL_FROM else "$text-muted"
+        return Content.styled(f"context {self.context_used:,} / {self.context_size:,} ({share:.0%})", style)
+
+
+def _load_bar(fraction: float) -> Content:
+    filled = round(min(max(fraction, 0.0), 1.0) * _BAR_CELLS)
+    return Content.assemble(
+        ("━" * filled, "$primary"), ("━" * (_BAR_CELLS - filled), "$panel-lighten-1"), f" {fraction:4.0%}"
+    )
+
+
+def _fit(parts: list[Content], width: int) -> Content:
+    """Join as many parts as the width holds; the first is cut rather than left out."""
+    line = parts[0].truncate(max(width, 1), ellipsis=True)
+    for part in parts[1:]:
+        longer = Content("   ").join([line, part])
+        if longer.cell_length > width:
+            break
+        line = longer
+    return line
+
+
+def _right_hint(room: int) -> Content:
+    """The keys, as many as fit on the right; quit and help stay longest."""
+    for first in range(len(words.KEYS_HINT)):
+        hint = Content("  ").join(
+            Content.assemble((key, "bold $primary"), (f" {meaning}", "$text-muted"))
+            for key, meaning in words.KEYS_HINT[first:]
+        )
+        if hint.cell_length + 3 <= room:
+            return Content(" " * (room - hint.cell_length)) + hint
+    return Content("")
