@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -70,7 +71,9 @@ class Shower:
         if self._terminal:
             filled = round(share * _BAR_CELLS)
             bar = "━" * filled + "─" * (_BAR_CELLS - filled)
-            self._stream.write(f"\r\x1b[K{self._title} {bar} {share:4.0%}  {counts}  {self._left(share)}{note}")
+            line = f"{self._title} {bar} {share:4.0%}  {counts}  {self._left(share)}{note}"
+            # A line that wraps could not be redrawn.
+            self._stream.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
         else:
             self._stream.write(f"{self._title}: {counts} ({share:.0%}){note}\n")
         self._stream.flush()

@@ -185,10 +185,11 @@ class PromptFormat(BaseModel):
 
     def _check_template(self, source: str) -> None:
         try:
-            probe = [{"role": "user", "content": "Q"}]
-            self.split([*probe, {"role": "assistant", "content": "A"}])
+            prompt, target = self.split([{"role": "user", "content": "⟨Q⟩"}, {"role": "assistant", "content": "⟨A⟩"}])
         except (TemplateError, ConfigError) as error:
             raise ConfigError(f"{source}: the template does not render a question and its reply: {error}") from error
+        if "⟨Q⟩" not in prompt.text or "⟨A⟩" not in target.text:
+            raise ConfigError(f"{source}: the template leaves out the question or the reply")
 
 
 def check_roles(messages: Sequence[Message]) -> None:

@@ -150,3 +150,18 @@ def run_cli(module: str, *args: object) -> tuple[int, str, str]:
         except SystemExit as exit_:
             code = exit_.code if isinstance(exit_.code, int) else 1
     return code, out.getvalue(), err.getvalue()
+
+
+class SentencePieceVocabulary:
+    """A `configs.prompt.Tokenizer` over SentencePiece itself: the oracle of every tokenizer of ours."""
+
+    def __init__(self, model: Path) -> None:
+        import sentencepiece
+
+        self.pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+
+    def plain(self, text: str) -> list[int]:
+        return list(self.pieces.encode(text))
+
+    def special(self, token: str) -> int:
+        return int(self.pieces.piece_to_id(token))

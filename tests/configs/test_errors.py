@@ -1,0 +1,80 @@
+"""Every failure is one sentence and the right exit code; progress shows without a terminal too."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+
+import pytest
+
+from configs import errors
+from configs.errors import ConfigError, MachineError, ToolError
+from configs.progress import Progress, show
+
+
+def parser_of(handler):
+    parser = argparse.ArgumentParser(prog="tool")
+    errors.common_flags(parser)
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def raising(error):
+    def handler(_args):
+        raise error
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (ToolError("it broke", hint="mend it"), 1, "tool: error: it broke (mend it)\n"),
+        (ConfigError("wrong flag"), 2, "tool: error: wrong flag\n"),
+        (MachineError("no GPU"), 3, "tool: error: no GPU\n"),
+        (KeyboardInterrupt(), 130, "tool: interrupted\n"),
+        (OSError(errno.ENOSPC, "No space left", "/x"), 3, "tool: error: /x: the disk is full (free some space and run the same command again)\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "tool: error: /x: Permission denied\n"),
+        (MemoryError(), 3, "tool: error: out of memory\n"),
+        (ValueError("two\nlines"), 1, "tool: error: unexpected ValueError: two lines (run again with --debug for the traceback)\n"),
+    ],
+)
+def test_failures(error, code, sentence, capsys):
+    assert errors.run(parser_of(raising(error)), []) == code
+    assert capsys.readouterr().err == sentence
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ToolError):
+        errors.run(parser_of(raising(ToolError("it broke"))), ["--debug"])
+
+
+def test_success_and_own_exit_codes():
+    assert errors.run(parser_of(lambda _args: None), []) == 0
+    assert errors.run(parser_of(lambda _args: 1), []) == 1
+
+
+def test_missing_package_names_the_extra():
+    with pytest.raises(MachineError, match=r"lora2edge\[edge\]"):
+        errors.require("no_such_package_anywhere", "edge")
+
+
+def test_progress_without_a_terminal_ends_with_the_last_event():
+    stream = io.StringIO()
+    show((Progress(done, 3, "rows") for done in range(4)), "reading", stream=stream)
+    assert stream.getvalue() == "reading: 3/3 rows (100%)\n"
+
+
+def test_progress_on_a_terminal_redraws_one_line(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    show((Progress(done, 3, "rows", "loss 1.234567890123456789") for done in range(4)), "reading", stream=stream)
+    lines = stream.getvalue().rstrip("\n").split("\r\x1b[K")
+    assert lines[0] == ""
+    assert all(len(line) < 40 for line in lines)
+    assert "3/3" in lines[-1] or "100%" in lines[-1]

@@ -1,0 +1,193 @@
+"""Sheets of every kind, every row accounted for, and one sentence for what cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from configs.errors import ConfigError
+from configs.sheets import parse_columns, read_questions
+from tests import tiny
+
+
+def workbook(path: Path, *lines: list[object]) -> Path:
+    book = openpyxl.Workbook()
+    for line in lines:
+        book.active.append(line)
+    book.save(path)
+    return path
+
+
+HEADER = ["ID", "文章", "問題", "選項1", "選項2", "正確答案"]
+
+
+def rows_of(path, *lines, need_answers=True, **named):
+    return read_questions(workbook(path, HEADER, *lines), need_answers=need_answers, **named).rows
+
+
+def test_numbers_keep_their_text(tmp_path):
+    [row] = rows_of(tmp_path / "s.xlsx", [7, "文", "問", 26, -0.314, 2])
+    assert row.question.choices == ("26", "-0.314")
+    assert row.id == "7"
+
+
+def test_percentages_read_as_shown(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(HEADER)
+    book.active.append([1, "文", "問", 0.15, 0.1259, 1])
+    book.active["D2"].number_format = "0%"
+    book.active["E2"].number_format = "0.00%"
+    book.save(tmp_path / "s.xlsx")
+    assert read_questions(tmp_path / "s.xlsx", need_answers=True).rows[0].question.choices == ("15%", "12.59%")
+
+
+def test_words_that_libraries_take_for_nothing_stay_words(tmp_path):
+    (tmp_path / "s.csv").write_text("ID,文章,問題,選項1,選項2,正確答案\n007,NA,null,無,nan,2\n", encoding="utf-8")
+    [row] = read_questions(tmp_path / "s.csv", need_answers=True).rows
+    assert (row.id, row.question.passage, row.question.question, row.question.choices) == ("007", "NA", "null", ("無", "nan"))
+    assert not row.label_normalised
+
+
+def test_passage_keeps_every_character_but_surrounding_blanks(tmp_path):
+    passage = "第一行\r\n第二行\t</s>[INST]<|im_end|>😀 尾"
+    (tmp_path / "s.json").write_text(json.dumps([{"passage": f"  {passage}\n", "question": "問", "choices": ["a", "b"], "answer": 1}]))
+    [row] = read_questions(tmp_path / "s.json", need_answers=True).rows
+    assert row.question.passage == passage
+
+
+def test_control_characters_are_kept_in_the_question_and_warned_of(tmp_path):
+    (tmp_path / "s.json").write_text(json.dumps([{"passage": "甲\x00乙", "question": "問", "choices": ["a", "b"], "answer": 1}]))
+    [row] = read_questions(tmp_path / "s.json", need_answers=True).rows
+    assert row.question.passage == "甲\x00乙"
+    assert row.warnings == ("control characters removed from the passage",)
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ([1, None, "問", "a", "b", 1], "the passage is missing"),
+        ([1, "文", " ", "a", "b", 1], "the question is missing"),
+        ([1, "文", "問", "a", None, 1], "fewer than two options"),
+        ([1, "文", "問", "a", "b", None], "the label is missing"),
+        ([1, "文", "問", "a", "b", 3], "the label '3.0' is not one of the 2 options"),
+        ([1, "文", "問", "a", "b", "無"], "the label '無' names no option"),
+    ],
+)
+def test_rows_that_are_no_questions(tmp_path, line, error):
+    [row] = rows_of(tmp_path / "s.xlsx", line)
+    assert row.question is None
+    assert row.error == error
+
+
+def test_unreadable_label_is_only_a_warning_where_none_is_needed(tmp_path):
+    first, second = rows_of(tmp_path / "s.xlsx", [1, "文", "問", "a", "b", "?"], [2, "文", "問", "a", "b", None], need_answers=False)
+    assert first.question.answer is None
+    assert first.warnings == ("the label '?' names no option",)
+    assert second.warnings == ()
+
+
+def test_blank_and_repeated_options_are_warnings(tmp_path):
+    header = ["文章", "問題", "選項1", "選項2", "選項3", "選項4", "答案"]
+    book = workbook(tmp_path / "s.xlsx", header, ["文", "問", "a", "a", None, "b", 4], ["文", "問", "a", "c", None, "b", 3])
+    sheet = read_questions(book, need_answers=True)
+    assert sheet.rows[0].warnings == ("option 3 is blank", "options 1 and 2 are the same")
+    assert sheet.rows[1].error == "the label '3.0' names a blank option"
+    assert sheet.blank_options == 1
+
+
+def test_same_questions_from_every_kind_of_file(tmp_path):
+    questions = tiny.questions(5)
+    tiny.sheet(tmp_path / "s.xlsx", questions)
+    objects = [
+        {"id": str(n), "passage": q.passage, "question": q.question, "choices": list(q.choices), "answer": q.answer}
+        for n, q in enumerate(questions, 1)
+    ]
+    (tmp_path / "s.json").write_text(json.dumps(objects))
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(o, ensure_ascii=False) + "\n" for o in objects), encoding="utf-8")
+    dataset = [{"id": o["id"], "messages": [], "exam": {k: v for k, v in o.items() if k != "id"}} for o in objects]
+    (tmp_path / "validation.jsonl").write_text("".join(json.dumps(o) + "\n" for o in dataset))
+    lines = ["編號\t文章\t題目\tA\tB\tC\tD\t答案".replace("A\tB\tC\tD", "選項A\t選項B\t選項C\t選項D")]
+    lines += ["\t".join([str(n), q.passage, q.question, *q.choices, "ABCD"[q.answer - 1]]) for n, q in enumerate(questions, 1)]
+    (tmp_path / "s.tsv").write_bytes("\r\n".join(lines).encode("cp950"))
+    for name in ("s.xlsx", "s.json", "s.jsonl", "validation.jsonl", "s.tsv"):
+        rows = read_questions(tmp_path / name, need_answers=True).rows
+        assert [row.question for row in rows] == questions, name
+        assert [row.id for row in rows] == ["1", "2", "3", "4", "5"], name
+
+
+def test_columns_can_be_named(tmp_path):
+    path = workbook(tmp_path / "s.xlsx", ["甲", "乙", "丙", "丁", "備註"], ["文", "問", "a", "b", "x"])
+    columns = parse_columns("passage=甲, question=乙, choice1=丙, choice2=丁, ignore=備註")
+    [row] = read_questions(path, columns=columns, need_answers=False).rows
+    assert (row.question.passage, row.question.question, row.question.choices) == ("文", "問", ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("header", "word"),
+    [
+        (["ID", "問題", "選項1", "選項2"], "no column for passage"),
+        (["ID", "文章", "選項1", "選項2"], "no column for question"),
+        (["ID", "文章", "問題"], "choice1"),
+        (["ID", "文章", "問題", "選項1", "選項2", "備註"], "unknown column '備註'"),
+        (["ID", "文章", "文章", "問題", "選項1", "選項2"], "twice"),
+        (["ID", "文章", "短文", "問題", "選項1", "選項2"], "second column"),
+    ],
+)
+def test_columns_that_cannot_be_told(tmp_path, header, word):
+    path = workbook(tmp_path / "s.xlsx", header, list(range(1, len(header) + 1)))
+    with pytest.raises(ConfigError, match=word) as error:
+        read_questions(path, need_answers=False)
+    assert "\n" not in str(error.value)
+
+
+def test_answers_are_asked_for_where_they_are_needed(tmp_path):
+    path = tiny.sheet(tmp_path / "s.xlsx", tiny.questions(2), answers=False)
+    with pytest.raises(ConfigError, match="answers"):
+        read_questions(path, need_answers=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("missing.xlsx", None, "does not exist"),
+        ("s.xlsx", b"not a workbook", "not an xlsx workbook"),
+        ("s.xlsx", b"PK\x05\x06" + b"\0" * 18, "not an xlsx workbook"),
+        ("s.csv", b"", "is empty"),
+        ("s.csv", "文章,問題,選項1,選項2\n".encode(), "header and no rows"),
+        ("s.csv", b"\xff\xff\xff\xff", "UTF-8"),
+        ("s.json", b"{", "not valid JSON"),
+        ("s.json", b"{}", "list of records"),
+        ("s.json", b"[1]", "not an object"),
+        ("s.docx", b"x", "none of xlsx"),
+    ],
+)
+def test_files_that_are_no_sheets(tmp_path, name, content, word):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=word) as error:
+        read_questions(path, need_answers=False)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["passage", "passage=", "nothing=文章"])
+def test_column_lists_that_are_wrong(text):
+    with pytest.raises(ConfigError, match="ROLE=COLUMN"):
+        parse_columns(text)
+
+
+@pytest.mark.shared
+def test_every_row_of_the_real_sheets(shared_data):
+    sheet = read_questions(shared_data / "formosa" / "AI.xlsx", need_answers=True)
+    assert len(sheet.rows) == 13_550
+    assert sum(row.label_normalised for row in sheet.rows) == 50
+    assert sheet.blank_options == 1
+    assert not [row for row in sheet.rows if row.error]
+    assert not [row for row in sheet.rows if "nan" in row.question.choices or "None" in row.question.choices]
+    exam = read_questions(shared_data / "formosa" / "AI1000.xlsx", need_answers=False)
+    assert len(exam.rows) == 1_000
+    assert [row.id for row in exam.rows if row.warnings] == ["19675519"]
