@@ -1,0 +1,87 @@
+"""The adapter's weights: gathered from wherever they live, and never taken for good unless they are.
+
+Under ZeRO-3 a parameter at rest has no elements, and PEFT writes it so with a warning; under ZeRO-1/2 with bf16 the
+parameters are rounded copies of f32 masters. So the weights are gathered from the masters, and what was written is
+opened again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from configs.errors import ToolError
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def gather_weights(model: PeftModel, *, deepspeed: bool) -> dict[str, torch.Tensor]:
+    """All trained parameters in f32 on the CPU, by the names that PEFT writes. Every rank must call this."""
+    weights = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            full = _full_parameter(parameter) if deepspeed else parameter
+            weights[name.replace(".default.", ".")] = full.detach().float().cpu().clone().contiguous()
+    return weights
+
+
+def _full_parameter(parameter: torch.nn.Parameter) -> torch.Tensor:
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    full = safe_get_full_fp32_param(parameter)
+    return parameter if full is None else full
+
+
+def expected_shapes(model: PeftModel) -> Shapes:
+    """Names and shapes an adapter of this model must have, from the sizes its linear layers declare."""
+    shapes: Shapes = {}
+    for name, module in model.named_modules():
+        if not hasattr(module, "lora_A") or "default" not in module.lora_A:
+            continue
+        rank = module.r["default"]
+        shapes[f"{name}.lora_A.weight"] = (rank, module.in_features)
+        shapes[f"{name}.lora_B.weight"] = (module.out_features, rank)
+    return shapes
+
+
+def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write a safetensors file with the rights that the umask gives (safetensors itself writes 0600)."""
+    save_file(weights, path, metadata={"format": "pt"})
+    path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    import os
+
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def check_weights(path: Path, shapes: Shapes) -> None:
+    """Open a written adapter again and refuse one that is empty, torn, not finite or untrained.
+
+    Raises:
+        ToolError: what is wrong with it.
+    """
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ToolError(f"the adapter was not written whole: {error}") from error
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if not shapes or found != shapes:
+        differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
+        first = differing[0] if differing else "no layer has an adapter"
+        raise ToolError(f"the adapter is not whole: {first} is {found.get(first)}, should be {shapes.get(first)}")
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise ToolError(f"the adapter is not finite: {name}", hint="lower training.learning_rate")
+    if not any(tensor.any() for name, tensor in weights.items() if name.endswith("lora_B.weight")):
+        raise ToolError("the adapter is untrained: every lora_B is zero")

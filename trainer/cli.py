@@ -1,0 +1,162 @@
+"""The `trainer` command: prepare, preview, fit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.errors import common_flags, run
+
+if TYPE_CHECKING:
+    from trainer.datasets.prepare import Prepared
+
+COUNTS = ("rows", "train", "validation", "rejected", "labels_normalised", "blank_options", "duplicates")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `trainer`; imports nothing heavy."""
+    parser = argparse.ArgumentParser(prog="trainer", description="Instruction data in, LoRA adapter out.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_prepare(commands)
+    _add_preview(commands)
+    _add_fit(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `trainer`."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("trainer").setLevel(logging.INFO)
+    return run(build_parser(), argv)
+
+
+def _add_prepare(commands: Any) -> None:
+    parser = commands.add_parser("prepare", help="turn question sheets into a dataset folder")
+    parser.add_argument("sheets", nargs="+", type=Path, metavar="SHEET", help="xlsx, csv, tsv, json or jsonl")
+    parser.add_argument("--output", required=True, type=Path, metavar="DATA", help="dataset folder to write")
+    parser.add_argument("--format", choices=["exam"], default="exam", help="kind of data (default: exam)")
+    parser.add_argument("--prompt-format", default="alpaca2", metavar="NAME", help="default: alpaca2")
+    parser.add_argument("--question-format", default="formosa", metavar="NAME", help="default: formosa")
+    parser.add_argument("--validation", type=float, default=0.2, metavar="SHARE", help="share of rows (default: 0.2)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split (default: 0)")
+    parser.add_argument("--convert", default="", metavar="t2s", help="OpenCC conversion, stored in the question format")
+    parser.add_argument("--columns", default="", metavar="passage=文章,…", help="name columns that are not recognised")
+    _output_flags(parser)
+    parser.set_defaults(handler=_prepare)
+
+
+def _add_preview(commands: Any) -> None:
+    parser = commands.add_parser("preview", help="show rows as the model will see them")
+    parser.add_argument("data", type=Path, metavar="DATA", help="dataset folder")
+    parser.add_argument("--model", required=True, metavar="BASE", help="base model: a folder or a hub id")
+    parser.add_argument("-n", type=int, default=3, metavar="N", help="rows to show (default: 3)")
+    parser.add_argument("--max-length", type=int, default=0, metavar="TOKENS", help="default: the default preset's")
+    common_flags(parser)
+    parser.set_defaults(handler=_preview)
+
+
+def _add_fit(commands: Any) -> None:
+    parser = commands.add_parser("fit", help="train a LoRA adapter")
+    parser.add_argument("--model", required=True, metavar="BASE", help="base model: a folder or a hub id")
+    parser.add_argument("--data", required=True, type=Path, metavar="DATA", help="dataset folder")
+    parser.add_argument("--output", required=True, type=Path, metavar="ADAPTER", help="adapter folder to write")
+    parser.add_argument("--preset", default="formosa", metavar="NAME|FILE", help="default: formosa")
+    parser.add_argument("--init-adapter", default="", metavar="ADAPTER", help="adapter (folder or hub id) to train further")
+    parser.add_argument("--deepspeed", default="", metavar="NAME|FILE|none", help="default: the preset's, else zero2")
+    parser.add_argument("--gpus", default="", metavar="N|0,2", help="how many or which; processes on a CPU (default: all GPUs, or 1)")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=VALUE", dest="overrides", help="change one setting")
+    _output_flags(parser)
+    parser.set_defaults(handler=_fit)
+
+
+def _output_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    common_flags(parser)
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from configs.sheets import parse_columns
+    from trainer.datasets.prepare import PrepareOptions, prepare
+
+    options = PrepareOptions(
+        sheets=tuple(args.sheets),
+        output=args.output,
+        prompt_format=args.prompt_format,
+        question_format=args.question_format,
+        validation=args.validation,
+        seed=args.seed,
+        convert=args.convert,
+        columns=parse_columns(args.columns),
+        overwrite=args.overwrite,
+    )
+    prepared = prepare(options)
+    _narrate_prepared(prepared, args.output)
+    if args.json:
+        print(json.dumps(prepared.meta, ensure_ascii=False))
+    else:
+        print("\n".join(f"{name.replace('_', ' '):18} {prepared.meta[name]:>8,}" for name in COUNTS))
+
+
+def _narrate_prepared(prepared: Prepared, output: Path) -> None:
+    if not prepared.made:
+        print(f"{output} was already made from the same inputs", file=sys.stderr)
+        return
+    meta = prepared.meta
+    for source in meta["sources"]:
+        columns = ", ".join(f"{role}={column}" for role, column in source["columns"].items())
+        print(f"{source['file']}: format {meta['format']}, columns {columns}", file=sys.stderr)
+    if meta["blank_options"]:
+        print(f"{meta['blank_options']} blank options stay blank in their questions", file=sys.stderr)
+    if meta["validation_share"] and not meta["validation"]:
+        print("no row is left to validate on: every passage is shared by too many rows", file=sys.stderr)
+    if meta["rejected"]:
+        print(f"{meta['rejected']} rows left out, with their reasons, are in {output / 'rejected.csv'}", file=sys.stderr)
+    print(f"wrote {output}", file=sys.stderr)
+
+
+def _preview(args: argparse.Namespace) -> None:
+    from trainer.preview import preview
+
+    for line in preview(args.data, args.model, rows=args.n, max_length=args.max_length):
+        print(line)
+
+
+def _fit(args: argparse.Namespace) -> None:
+    from trainer.job import FitRequest, plan_job
+    from trainer.launch import train
+    from trainer.settings import load_settings
+
+    request = FitRequest(
+        model=args.model,
+        data=args.data,
+        output=args.output,
+        settings=load_settings(args.preset, args.overrides, args.deepspeed),
+        init_adapter=args.init_adapter,
+        gpus=args.gpus,
+        resume=args.resume,
+        overwrite=args.overwrite,
+    )
+    job = plan_job(request)
+    if job is None:
+        print(f"{args.output} was already made from the same inputs", file=sys.stderr)
+    else:
+        train(job)
+        print(f"wrote {args.output}", file=sys.stderr)
+    _print_fitted(args.output, as_json=args.json)
+
+
+def _print_fitted(output: Path, *, as_json: bool) -> None:
+    record = json.loads((output / "training.json").read_text(encoding="utf-8"))
+    if as_json:
+        print(json.dumps(record, ensure_ascii=False))
+        return
+    result = record["result"]
+    accuracy = "" if result["accuracy"] is None else f", accuracy {result['accuracy']:.1%} on {result['evaluation_rows']} rows"
+    print(f"{output}: best step {record['best_step']} of {result['steps']}{accuracy}")

@@ -1,0 +1,1 @@
+"""Question sheets in, dataset folder out."""

@@ -1,0 +1,120 @@
+"""The adapter folder: written aside, opened again and checked, then named."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from configs.atomic import staged_folder
+from configs.formats import FORMAT_FILE
+from trainer import adapter, metrics
+from trainer.base import base_identity
+from trainer.datasets.folder import Dataset
+from trainer.job import TRAINING_FILE, Job
+from trainer.loop import BEST_FILE
+from trainer.model import quantization, trainable_parameters
+from trainer.tokenizer import TOKENIZER_FILE
+from trainer.work import BEST_FOLDER, METRICS_FILE
+
+_TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json")
+_PACKAGES = ("lora2edge", "torch", "transformers", "peft", "deepspeed", "accelerate", "bitsandbytes", "sentencepiece")
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What a run leaves to tell."""
+
+    job: Job
+    dataset: Dataset
+    steps: int
+    truncated: int
+    train_rows: int
+    loss: float
+    compute: str
+    seconds: float
+
+
+def write_adapter_folder(finish: Finish, model: PeftModel) -> None:
+    """Write the best adapter and all that belongs to it; nothing takes the final name before it is checked.
+
+    Raises:
+        ToolError: the adapter is not whole, not finite or untrained.
+    """
+    job = finish.job
+    best = json.loads((job.work / BEST_FOLDER / BEST_FILE).read_text(encoding="utf-8"))
+    with staged_folder(job.output) as folder:
+        shutil.copyfile(job.work / BEST_FOLDER / adapter.WEIGHTS_FILE, folder / adapter.WEIGHTS_FILE)
+        adapter.check_weights(folder / adapter.WEIGHTS_FILE, adapter.expected_shapes(model))
+        _write_config(folder, model)
+        for name in _TOKENIZER_FILES:
+            if (job.base / name).is_file():
+                shutil.copyfile(job.base / name, folder / name)
+        _write(folder / "chat_template.jinja", finish.dataset.formats.prompt.chat_template)
+        _write(folder / FORMAT_FILE, finish.dataset.formats.to_toml())
+        _write(folder / TRAINING_FILE, json.dumps(_record(finish, model, best), ensure_ascii=False, indent=2) + "\n")
+        shutil.copyfile(job.work / METRICS_FILE, folder / METRICS_FILE)
+        metrics.draw_plots(metrics.read(folder / METRICS_FILE), folder / "plots")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _write_config(folder: Path, model: PeftModel) -> None:
+    """adapter_config.json as PEFT writes it, with its set of targets in a fixed order."""
+    config = model.peft_config["default"]
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    path = folder / adapter.CONFIG_FILE
+    written = json.loads(path.read_text(encoding="utf-8"))
+    written["target_modules"] = sorted(written["target_modules"])
+    _write(path, json.dumps(written, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+
+
+def _record(finish: Finish, model: PeftModel, best: dict[str, Any]) -> dict[str, Any]:
+    job = finish.job
+    compute: torch.dtype = getattr(torch, finish.compute.removeprefix("torch."))
+    return {
+        "fingerprint": job.fingerprint,
+        "settings": job.settings.model_dump(mode="json"),
+        "seed": job.settings.training.seed,
+        "best_step": best["step"],
+        "result": {
+            "steps": finish.steps,
+            "accuracy": best["accuracy"],
+            "evaluation_rows": best["rows"],
+            "last_loss": finish.loss,
+            "train_rows": finish.train_rows,
+            "truncated_rows": finish.truncated,
+            "trainable_parameters": trainable_parameters(model),
+            "seconds": round(finish.seconds, 1),
+        },
+        "base": base_identity(job.base),
+        "init_adapter": job.init_adapter.name if job.init_adapter else None,
+        "data": {"name": job.data.name, "sha256": finish.dataset.sha256},
+        "quantization": quantization(job.settings.model, compute),
+        "compute_type": finish.compute.removeprefix("torch."),
+        "deepspeed": job.deepspeed,
+        "processes": job.processes,
+        "device": "gpu" if job.gpus else "cpu",
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

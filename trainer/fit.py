@@ -1,0 +1,181 @@
+"""The training process: `python -m trainer.fit JOB.json`, one a rank. Started by `trainer.launch`."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.errors import MachineError, ToolError
+from trainer.extensions import remove_locks
+from trainer.job import Job
+from trainer.work import Reporter
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import TrainingArguments
+
+    from trainer.loop import FitTrainer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train one job; what fails is left as a sentence for the launcher."""
+    parser = argparse.ArgumentParser(prog="trainer.fit")
+    parser.add_argument("job", type=Path)
+    parser.add_argument("--local_rank", type=int, help="given by launchers; the environment says the same")
+    args = parser.parse_args(argv)
+    _end_with_launcher()
+    job = Job.model_validate_json(args.job.read_text(encoding="utf-8"))
+    reporter = Reporter(job.work)
+    try:
+        run(job, reporter)
+    except Exception as error:  # noqa: BLE001  the edge of this process
+        traceback.print_exc()
+        reporter.error(_as_tool_error(error))
+        return 1
+    return 0
+
+
+def _end_with_launcher() -> None:
+    """Leave when standard input closes: it is a pipe that `trainer fit` holds as long as it lives."""
+    started = time.time()
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        remove_locks(after=started)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _as_tool_error(error: Exception) -> ToolError:
+    if isinstance(error, ToolError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return MachineError(f"{error.filename or 'the work folder'}: the disk is full", hint="free some space and --resume")
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return MachineError("out of memory", hint="lower training.batch_size or training.max_length, or use zero3-offload")
+    first = " ".join(str(error).split())[:300]
+    return ToolError(f"training failed with {type(error).__name__}: {first}")
+
+
+def run(job: Job, reporter: Reporter) -> None:
+    """Read, encode, load, train, write."""
+    from trainer.datasets.folder import read_dataset
+    from trainer.evaluation import make_probes
+    from trainer.examples import encode_rows
+    from trainer.finish import Finish, write_adapter_folder
+    from trainer.loop import FitTrainer
+    from trainer.model import load_model
+    from trainer.order import row_order, step_count
+    from trainer.tokenizer import SentencePieceTokenizer
+
+    started = time.monotonic()
+    settings = job.settings
+    training = settings.training
+    dataset = read_dataset(job.data)
+    tokenizer = SentencePieceTokenizer.from_folder(job.base)
+    examples = encode_rows(dataset.train, dataset.formats, tokenizer, training.max_length)
+    validation = encode_rows(dataset.validation, dataset.formats, tokenizer, training.max_length)
+    truncated = sum(example.truncated for example in (*examples, *validation))
+    if truncated:
+        reporter.say(f"{truncated} rows lost the end of their passage to training.max_length = {training.max_length}")
+    probes = make_probes(validation, dataset.formats, tokenizer, settings.evaluation.rows, training.seed)
+    steps = step_count(len(examples), job.rows_per_step, steps=training.steps, epochs=training.epochs)
+    order = row_order(
+        [len(example.ids) for example in examples], steps * job.rows_per_step,
+        batch_size=training.batch_size, group_by_length=training.group_by_length, seed=training.seed,
+    )  # fmt: skip
+    compute, args = _training_arguments(job, steps)
+    model = load_model(job, compute, args.device)
+    trainer = FitTrainer(
+        job=job, model=model, args=args, order=order, examples=examples, probes=probes,
+        padding_id=tokenizer.padding_id, reporter=reporter,
+    )  # fmt: skip
+    trainer.train(resume_from_checkpoint=_checkpoint_to_resume(trainer))
+    if reporter.is_first:
+        finish = Finish(
+            job=job, dataset=dataset, steps=steps, truncated=truncated, loss=trainer.last_loss, compute=str(compute),
+            train_rows=len(examples), seconds=time.monotonic() - started,
+        )  # fmt: skip
+        write_adapter_folder(finish, model)
+
+
+def _training_arguments(job: Job, steps: int) -> tuple[torch.dtype, TrainingArguments]:
+    """(number type, arguments of Trainer). Under ZeRO-3 these must be made before the model is loaded."""
+    import torch
+    from transformers import TrainingArguments
+
+    from trainer.model import compute_type
+
+    training = job.settings.training
+    compute = compute_type(job.settings.model, on_gpu=bool(job.gpus))
+    return compute, TrainingArguments(
+        output_dir=str(job.work),
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.accumulation,
+        max_steps=steps,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim="adamw_torch_fused" if job.gpus else "adamw_torch",
+        seed=training.seed,
+        bf16=compute is torch.bfloat16,
+        use_cpu=not job.gpus,
+        deepspeed=job.deepspeed,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        dataloader_pin_memory=bool(job.gpus),
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def _checkpoint_to_resume(trainer: FitTrainer) -> str | None:
+    """The newest whole checkpoint; rank 0 renames the torn ones, then all ranks look at what is left."""
+    from trainer import checkpoints, metrics
+    from trainer.loop import BEST_FILE
+    from trainer.work import BEST_FOLDER, METRICS_FILE
+
+    job, reporter = trainer.job, trainer.reporter
+    if not job.resume:
+        return None
+    if reporter.is_first:
+        for folder in checkpoints.newest_complete(job.work)[1]:
+            reporter.say(f"{folder.name} was not written whole; it is now {checkpoints.set_aside(folder).name}")
+    trainer.accelerator.wait_for_everyone()
+    folder = checkpoints.newest_complete(job.work)[0]
+    step = checkpoints.step_of(folder) if folder else 0
+    if reporter.is_first:
+        reporter.say(f"going on from step {step}" if folder else "no whole checkpoint: starting from the first step")
+        metrics.truncate(job.work / METRICS_FILE, step)
+    if folder:
+        best = _json(job.work / BEST_FOLDER / BEST_FILE)
+        trainer.best_score = (best["rank"][0], best["rank"][1]) if best else None
+    trainer.accelerator.wait_for_everyone()
+    return str(folder) if folder else None
+
+
+def _json(path: Path) -> Any:
+    import json
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

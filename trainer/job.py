@@ -1,0 +1,248 @@
+"""A training run, planned and checked before anything heavy is loaded; passed to the training process as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from configs import files
+from configs.atomic import output_is_done, sha256_file, sha256_text
+from configs.errors import ConfigError, MachineError
+from trainer.base import base_identity, check_base, check_safetensors, resolve
+from trainer.datasets.folder import dataset_sha256, read_meta
+from trainer.settings import Settings
+from trainer.work import JOB_FILE, has_checkpoints
+
+TRAINING_FILE = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FitRequest:
+    """What `trainer fit` was told."""
+
+    model: str
+    data: Path
+    output: Path
+    settings: Settings
+    init_adapter: str = ""
+    gpus: str = ""
+    resume: bool = False
+    overwrite: bool = False
+
+
+class Job(BaseModel):
+    """Everything the training process needs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: Path
+    base_name: str
+    """The base as the user gave it, for adapter_config.json."""
+    data: Path
+    output: Path
+    work: Path
+    """Folder of checkpoints, metrics and log, beside the output; it goes when the adapter stands."""
+    init_adapter: Path | None
+    settings: Settings
+    deepspeed: dict[str, Any] | None
+    """The DeepSpeed configuration; None trains with plain torch."""
+    processes: int
+    gpus: tuple[int, ...]
+    """Devices of the processes; empty on a CPU."""
+    identity: dict[str, Any]
+    """What must be the same for a run to be resumed, by name."""
+    resume: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all inputs of the adapter."""
+        return sha256_text(json.dumps(self.identity, sort_keys=True))
+
+    @property
+    def zero_stage(self) -> int:
+        """DeepSpeed's ZeRO stage; 0 without DeepSpeed."""
+        return int(((self.deepspeed or {}).get("zero_optimization") or {}).get("stage", 0))
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows in one optimizer step, over all processes."""
+        training = self.settings.training
+        return training.batch_size * training.accumulation * self.processes
+
+
+def plan_job(request: FitRequest) -> Job | None:
+    """Check everything that can be checked without torch; None where the adapter stands there already.
+
+    Raises:
+        ConfigError: a missing or damaged input, settings that exclude each other, an output or an interrupted run
+            that is not to be replaced.
+        MachineError: a GPU that this machine does not have.
+    """
+    base = resolve(request.model, "base model")
+    check_base(base)
+    meta = read_meta(request.data)
+    data_sha256 = dataset_sha256(request.data, meta)
+    init_adapter = _checked_adapter(request) if request.init_adapter else None
+    processes, gpus = devices(request.gpus, request.settings.deepspeed)
+    deepspeed = deepspeed_config(request.settings.deepspeed, on_gpu=bool(gpus))
+    _check_model_settings(request.settings, on_gpu=bool(gpus))
+    identity = {
+        **{key: value for key, value in request.settings.flat().items() if not key.startswith("checkpoint.")},
+        "data": data_sha256,
+        "base model": base_identity(base)["sha256"],
+        "initial adapter": sha256_file(init_adapter / "adapter_model.safetensors") if init_adapter else "",
+        "DeepSpeed configuration": sha256_text(json.dumps(deepspeed, sort_keys=True)),
+        "number of processes": processes,
+        "device": "gpu" if gpus else "cpu",
+    }
+    job = Job(
+        base=base.absolute(),
+        base_name=request.model,
+        data=request.data.absolute(),
+        output=request.output.absolute(),
+        work=request.output.absolute().with_name(request.output.absolute().name + ".checkpoints"),
+        init_adapter=init_adapter.absolute() if init_adapter else None,
+        settings=request.settings,
+        deepspeed=deepspeed,
+        processes=processes,
+        gpus=gpus,
+        identity=identity,
+        resume=request.resume,
+    )
+    if output_is_done(job.output, recorded=_recorded(job.output), wanted=job.fingerprint, overwrite=request.overwrite):
+        return None
+    _check_work(job, overwrite=request.overwrite)
+    return job
+
+
+def devices(gpus: str, deepspeed: str) -> tuple[int, tuple[int, ...]]:
+    """(number of processes, GPU of each) for `--gpus`: a count, a list such as `0,2`, or nothing for all there are."""
+    available = gpu_count()
+    plain = deepspeed == "none"
+    try:
+        numbers = [int(part) for part in gpus.split(",") if part.strip()]
+    except ValueError as error:
+        raise ConfigError(f"--gpus {gpus}: expected a count, or device numbers such as 0,2") from error
+    if "," in gpus:
+        if missing := [number for number in numbers if not 0 <= number < available]:
+            raise MachineError(f"--gpus {gpus}: this machine has {available} GPUs, none numbered {missing[0]}")
+        chosen, processes = tuple(dict.fromkeys(numbers)), len(set(numbers))
+    else:
+        processes = numbers[0] if numbers else (1 if plain else max(1, available))
+        if processes < 1:
+            raise ConfigError(f"--gpus {gpus}: at least one is needed")
+        if available and processes > available:
+            raise MachineError(f"--gpus {gpus}: this machine has {available} GPUs")
+        chosen = tuple(range(processes)) if available else ()
+    if plain and processes > 1:
+        raise ConfigError(f"--deepspeed none trains in one process, not {processes}", hint="use --deepspeed zero2")
+    return processes, chosen
+
+
+def gpu_count() -> int:
+    """Number of GPUs that torch sees; torch is asked, in a child, only where the system shows a GPU at all."""
+    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/kfd").exists():
+        return 0
+    counted = subprocess.run(
+        [sys.executable, "-P", "-c", "import torch; print(torch.cuda.device_count())"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return int(counted.stdout) if counted.returncode == 0 else 0
+
+
+def deepspeed_config(name_or_path: str, *, on_gpu: bool) -> dict[str, Any] | None:
+    """Read a DeepSpeed configuration, or None for `none`.
+
+    Raises:
+        ConfigError: no such file, not JSON, or a section that this trainer decides itself.
+    """
+    if name_or_path == "none":
+        return None
+    path = files.find("deepspeed", name_or_path)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path} is not a DeepSpeed configuration")
+    for section, remedy in (("optimizer", "set training.learning_rate"), ("scheduler", "set training.scheduler")):
+        if section in config:
+            raise ConfigError(f"{path} has a section '{section}', which the settings decide", hint=f"leave it out and {remedy}")
+    if (config.get("fp16") or {}).get("enabled") is True:
+        raise ConfigError(f"{path} asks for fp16, which is not trained in", hint="set model.precision to bf16 or f32")
+    stage = (config.get("zero_optimization") or {}).get("stage", 0)
+    if stage not in (0, 1, 2, 3):
+        raise ConfigError(f"{path}: ZeRO stage {stage} does not exist")
+    if not on_gpu:
+        _use_pageable_memory(config)
+    return config
+
+
+def _use_pageable_memory(config: dict[str, Any]) -> None:
+    for part in ("offload_optimizer", "offload_param"):
+        if part in config.get("zero_optimization", {}):
+            config["zero_optimization"][part]["pin_memory"] = False
+
+
+def _check_model_settings(settings: Settings, *, on_gpu: bool) -> None:
+    if settings.model.load_in != 16 and not on_gpu and settings.model.precision == "bf16":
+        raise ConfigError("a quantized base on a CPU is trained in f32", hint="leave model.precision at auto")
+
+
+def _checked_adapter(request: FitRequest) -> Path:
+    """The adapter to train further; its shape must be the one the settings ask for."""
+    folder = resolve(request.init_adapter, "adapter")
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file() or not (folder / "adapter_config.json").is_file():
+        raise ConfigError(f"{folder} is not an adapter folder with adapter_model.safetensors")
+    check_safetensors(weights)
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    lora = request.settings.lora
+    for key, found, asked in (
+        ("lora.rank", config.get("r"), lora.rank),
+        ("lora.alpha", config.get("lora_alpha"), lora.alpha),
+        ("lora.targets", sorted(config.get("target_modules") or []), sorted(lora.targets)),
+    ):
+        if found != asked:
+            raise ConfigError(f"the adapter {folder} has {key} = {found}, the settings say {asked}", hint=f"--set '{key}={found}'")
+    return folder
+
+
+def _recorded(output: Path) -> str | None:
+    try:
+        record = json.loads((output / TRAINING_FILE).read_text(encoding="utf-8"))
+        return str(record["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _check_work(job: Job, *, overwrite: bool) -> None:
+    """Refuse to resume another run, or to throw one away unasked."""
+    if job.resume:
+        _check_same_run(job)
+        return
+    if has_checkpoints(job.work) and not overwrite:
+        raise ConfigError(
+            f"{job.work} holds the checkpoints of an interrupted run",
+            hint="--resume goes on from them, --overwrite starts anew",
+        )
+
+
+def _check_same_run(job: Job) -> None:
+    path = job.work / JOB_FILE
+    if not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["identity"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged", hint="--overwrite starts anew, without --resume") from error
+    for key, value in job.identity.items():
+        if before.get(key) != value:
+            told = f"{before.get(key)}, now {value}" if len(str(value)) < 60 else "another one"
+            raise ConfigError(f"cannot resume: {key} was {told}", hint="give the old one, or --overwrite without --resume")

@@ -1,0 +1,206 @@
+"""Starts the training process, shows how it fares, and ends it with us.
+
+With a DeepSpeed configuration the `deepspeed` launcher is started, otherwise one plain process. Either lives in a
+process group of its own: the launcher, killed alone, leaves its ranks training. The group holds the reading end of a
+pipe of ours as its standard input, so that it ends even when we are killed and cannot tell it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from configs.atomic import write_text
+from configs.errors import ConfigError, MachineError, ToolError
+from configs.progress import Progress, show
+from trainer.extensions import remove_locks
+from trainer.job import Job
+from trainer.work import ERROR_FILE, JOB_FILE, LOCK_FILE, LOG_FILE, PROGRESS_FILE, clear_work, has_checkpoints
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+_GRACE_SECONDS = 10.0
+_STALE_LOCK_SECONDS = 900.0
+
+
+def train(job: Job) -> None:
+    """Run a job to its end: the adapter folder stands, and the work folder is gone.
+
+    Raises:
+        ToolError: training failed; the kind and the sentence are those of the training process.
+        ConfigError: another run works on the same output.
+    """
+    job.work.mkdir(parents=True, exist_ok=True)
+    with _locked(job.work):
+        clear_work(job.work, keep_checkpoints=job.resume)
+        write_text(job.work / JOB_FILE, job.model_dump_json(indent=2))
+        remove_locks(before=time.time() - _STALE_LOCK_SECONDS)
+        try:
+            _run(job)
+        except BaseException as error:
+            if not has_checkpoints(job.work) and not isinstance(error, _Crash):
+                shutil.rmtree(job.work, ignore_errors=True)
+            raise
+        shutil.rmtree(job.work, ignore_errors=True)
+
+
+class _Crash(ToolError):
+    """The training process died without a sentence: its log is kept."""
+
+
+def _run(job: Job) -> None:
+    started = time.time()
+    with (job.work / LOG_FILE).open("wb") as output:
+        process = subprocess.Popen(
+            command(job), env=environment(job), stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            show(_events(process, job.work / PROGRESS_FILE), "fit")
+        finally:
+            _end_group(process)
+            remove_locks(after=started)
+    _raise_error(job, process.returncode)
+
+
+def command(job: Job) -> list[str]:
+    """The command line of the training process."""
+    job_file = str(job.work / JOB_FILE)
+    if job.deepspeed is None:
+        return [sys.executable, "-P", "-m", "trainer.fit", job_file]
+    where = ["--include", f"localhost:{','.join(map(str, job.gpus))}"] if job.gpus else ["--num_gpus", str(job.processes)]
+    # A hostfile at DeepSpeed's default place would be read unasked: name one that is not there.
+    return [
+        sys.executable, "-P", "-m", "deepspeed.launcher.runner",
+        "--hostfile", str(job.work / "no-hostfile"), "--master_port", str(_free_port()),
+        *where, "--module", "--no_local_rank", "trainer.fit", job_file,
+    ]  # fmt: skip
+
+
+def environment(job: Job) -> dict[str, str]:
+    """Environment of the training process: ours, and what keeps it off the network and off our cores' neighbours."""
+    env = dict(os.environ)
+    env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // job.processes)))
+    # Every input is a local folder by now: nothing is left to ask the hub for.
+    env |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if not job.gpus:
+        env["DS_ACCELERATOR"] = "cpu"
+    elif job.deepspeed is None:
+        env["CUDA_VISIBLE_DEVICES"] = str(job.gpus[0])
+    return env
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _locked(work: Path) -> Iterator[None]:
+    """Hold the work folder; the lock vanishes with this process."""
+    with (work / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another `trainer fit` works in {work}") from error
+        yield
+
+
+def _events(process: subprocess.Popen[bytes], path: Path) -> Iterator[Progress]:
+    """Progress events of the training process until it ends; what it says is logged on the way."""
+    position = 0
+    while True:
+        ended = _has_ended(process)
+        lines, position = _new_lines(path, position)
+        for line in lines:
+            event = json.loads(line)
+            if "say" in event:
+                log.info(event["say"])
+            else:
+                yield Progress(event["done"], event["total"], "steps", event["note"])
+        if ended:
+            return
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(timeout=_POLL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _new_lines(path: Path, position: int) -> tuple[list[str], int]:
+    """Whole lines that were appended after `position`, and the position after them."""
+    try:
+        with path.open("rb") as file:
+            file.seek(position)
+            text = file.read()
+    except FileNotFoundError:
+        return [], position
+    whole = text[: text.rfind(b"\n") + 1]
+    return whole.decode("utf-8").splitlines(), position + len(whole)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End every process of the group: ask, wait, then kill. SIGINT may be ignored by inheritance; SIGTERM is not."""
+    assert process.stdin is not None
+    process.stdin.close()
+    if not _signal_group(process.pid, signal.SIGTERM):
+        process.wait()
+        return
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while time.monotonic() < deadline:
+        process.poll()
+        if not _signal_group(process.pid, 0):
+            return
+        time.sleep(0.05)
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Send a signal to all of the group; False where nobody is left in it."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _raise_error(job: Job, code: int | None) -> None:
+    """Turn the end of the training process into the error it stands for."""
+    error = _reported(job.work / ERROR_FILE)
+    if error:
+        kinds: dict[int, type[ToolError]] = {2: ConfigError, 3: MachineError}
+        raise kinds.get(error["exit_code"], ToolError)(error["message"], error["hint"])
+    if code or not job.output.is_dir():
+        killed = code in (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
+        why = "was killed, most likely for want of memory" if killed else f"ended with code {code}: {_last_words(job.work)}"
+        raise _Crash(f"the training process {why}", hint=f"its log is {job.work / LOG_FILE}")
+
+
+def _reported(path: Path) -> dict[str, Any] | None:
+    try:
+        error = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return error if isinstance(error, dict) else None
+
+
+def _last_words(work: Path) -> str:
+    lines = (work / LOG_FILE).read_text(encoding="utf-8", errors="replace").split("\n")
+    return " / ".join(line.strip() for line in lines if line.strip()[:1] not in ("", "["))[-300:] or "no word of it"

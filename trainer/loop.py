@@ -1,0 +1,271 @@
+"""The training loop: transformers' Trainer, with its loss, order, schedule, evaluation and checkpoints replaced.
+
+What is kept of it is the part that is hard to get right: DeepSpeed, accumulation, mixed precision, clipping.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from configs.atomic import staged_file, write_json
+from configs.errors import ToolError
+from trainer import adapter, checkpoints, metrics
+from trainer.evaluation import Probe, Score, evaluate
+from trainer.examples import IGNORED, Example, padded
+from trainer.job import Job
+from trainer.schedule import rate_share
+from trainer.work import BEST_FOLDER, METRICS_FILE, Reporter
+
+# Shapes: B = rows of a batch, L = tokens, K = trained positions, V = vocabulary.
+
+BEST_FILE = "best.json"
+_REPORT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Which steps are followed by an evaluation, and which by a checkpoint."""
+
+    steps: int
+    evaluate_every: int
+    checkpoint_every: int
+
+    @classmethod
+    def of(cls, job: Job, steps: int) -> Rhythm:
+        """The settings' rhythm, with its zeros filled in."""
+        evaluate_every = job.settings.evaluation.every or max(1, steps // 10)
+        return cls(steps, evaluate_every, job.settings.checkpoint.every or evaluate_every)
+
+    def is_evaluated(self, step: int) -> bool:
+        """Every so many steps, and after the last."""
+        return step % self.evaluate_every == 0 or step == self.steps
+
+    def is_saved(self, step: int) -> bool:
+        """Every so many steps; after the last the adapter itself is written."""
+        return step % self.checkpoint_every == 0 and step < self.steps
+
+
+class Rows(Dataset[int]):
+    """The whole run's rows, in order; items are row numbers."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self._order = order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, place: int) -> int:
+        return self._order[place]
+
+
+class Collator:
+    """Row numbers -> a batch: ids [B, L], labels [B, L], rows [B]."""
+
+    def __init__(self, examples: Sequence[Example], padding_id: int) -> None:
+        self._examples = examples
+        self._padding_id = padding_id
+
+    def __call__(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
+        ids, labels = padded([self._examples[row] for row in rows], self._padding_id)
+        return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels), "rows": torch.tensor(rows)}
+
+
+class FitTrainer(Trainer):
+    """Trains one job. All ranks run it; rank 0 writes."""
+
+    def __init__(
+        self,
+        *,
+        job: Job,
+        model: PeftModel,
+        args: TrainingArguments,
+        order: Sequence[int],
+        examples: Sequence[Example],
+        probes: Sequence[Probe],
+        padding_id: int,
+        reporter: Reporter,
+    ) -> None:
+        self.job = job
+        self.rhythm = Rhythm.of(job, args.max_steps)
+        self.examples = examples
+        self.probes = probes
+        self.padding_id = padding_id
+        self.reporter = reporter
+        self.best_score: tuple[float, float] | None = None
+        self.last_score: Score | None = None
+        self.last_loss = float("nan")
+        self._reported_at = 0.0
+        self._started = time.monotonic()
+        super().__init__(
+            model=model, args=args, train_dataset=Rows(order), data_collator=Collator(examples, padding_id),
+            callbacks=[_Conductor(self.rhythm)],
+        )  # fmt: skip
+        # Our loss divides by all trained tokens of the step, over passes and ranks (see compute_loss).
+        self.model_accepts_loss_kwargs = True
+        self.loss_is_scaled_for_ga = True
+
+    # -- loss -------------------------------------------------------------------------------------------------------
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Cross entropy over the trained positions alone: sum / (trained tokens of the whole step).
+
+        The head is computed at those positions only. No attention mask: rows are padded at their right, and causal
+        attention does not look there.
+
+        Raises:
+            ToolError: the loss is not finite; the rows are named.
+        """
+        target_BL = F.pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
+        keep_BL = target_BL != IGNORED
+        logits_KV = model(input_ids=inputs["input_ids"], logits_to_keep=keep_BL, use_cache=False).logits
+        items = num_items_in_batch if num_items_in_batch is not None else keep_BL.sum()
+        loss = F.cross_entropy(logits_KV.float(), target_BL[keep_BL], reduction="sum") / items
+        if not torch.isfinite(loss):
+            raise ToolError(
+                f"the loss is not finite at step {self.state.global_step + 1}, rows {self._named(inputs['rows'])}",
+                hint="lower training.learning_rate",
+            )
+        # DeepSpeed and DDP average gradients over ranks, where the sum is wanted.
+        return loss * self.accelerator.num_processes
+
+    def _named(self, rows: torch.Tensor) -> str:
+        return ", ".join(self.examples[row].id for row in rows.tolist()[:5])
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted."""
+        return 0
+
+    # -- schedule ---------------------------------------------------------------------------------------------------
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The settings' own schedule. (An object given to Trainer would be dropped under DeepSpeed.)"""
+        if self.lr_scheduler is None:
+            training = self.job.settings.training
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer, lambda step: rate_share(step, num_training_steps, training)
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    # -- evaluation -------------------------------------------------------------------------------------------------
+
+    def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:
+        """Exam accuracy on the probes; a new best adapter is put aside."""
+        score = None
+        if self.probes:
+            score = evaluate(
+                self.model_wrapped, self.probes, batch_size=self.job.settings.evaluation.batch_size,
+                padding_id=self.padding_id, device=self.args.device,
+            )  # fmt: skip
+        self.last_score = score
+        record = {"eval_accuracy": score.accuracy, "eval_loss": score.loss, "eval_rows": score.rows} if score else {}
+        if score:
+            self._record(record)
+        self._keep_if_best(score)
+        return record
+
+    def _keep_if_best(self, score: Score | None) -> None:
+        """Without validation rows the last adapter is the best."""
+        step = self.state.global_step
+        rank = (score.accuracy, -score.loss) if score else (float(step), 0.0)
+        if step == 0 or (self.best_score and rank <= self.best_score):
+            return
+        self.best_score = rank
+        weights = self.gathered_weights()
+        if self.reporter.is_first:
+            folder = self.job.work / BEST_FOLDER
+            folder.mkdir(exist_ok=True)
+            with staged_file(folder / adapter.WEIGHTS_FILE) as path:
+                adapter.save_weights(path, weights)
+            accuracy, rows = (score.accuracy, score.rows) if score else (None, 0)
+            write_json(folder / BEST_FILE, {"step": step, "accuracy": accuracy, "rows": rows, "rank": list(rank)})
+
+    def gathered_weights(self) -> dict[str, torch.Tensor]:
+        """The adapter in f32. Every rank must call this."""
+        return adapter.gather_weights(self.model, deepspeed=self.is_deepspeed_enabled)
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the adapter of a checkpoint; Trainer adds optimizer, schedule and random states."""
+        weights = self.gathered_weights()
+        if self.reporter.is_first and output_dir:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            adapter.save_weights(Path(output_dir) / adapter.WEIGHTS_FILE, weights)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.reporter.is_first:
+            folder = self.job.work / f"checkpoint-{self.state.global_step}"
+            checkpoints.mark_complete(folder, {"best_score": self.best_score})
+            checkpoints.prune(self.job.work, self.job.settings.checkpoint.keep)
+        self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        set_peft_model_state_dict(self.model, load_file(Path(resume_from_checkpoint) / adapter.WEIGHTS_FILE))
+
+    # -- metrics ----------------------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Record a step and, now and then, report it. Trainer's own history would grow into every checkpoint."""
+        if "loss" not in logs:
+            return
+        self.last_loss = logs["loss"]
+        self._record({key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs})
+        now = time.monotonic()
+        if now - self._reported_at >= _REPORT_SECONDS or self.state.global_step == self.state.max_steps:
+            self._reported_at = now
+            self._report()
+
+    def _record(self, values: dict[str, Any]) -> None:
+        if self.reporter.is_first:
+            step = self.state.global_step
+            epoch = round(step * self.job.rows_per_step / len(self.examples), 4)
+            seconds = round(time.monotonic() - self._started, 3)
+            metrics.append(self.job.work / METRICS_FILE, {"step": step, "epoch": epoch, **values, "seconds": seconds})
+
+    def _report(self) -> None:
+        accuracy = f", accuracy {self.last_score.accuracy:.1%}" if self.last_score else ""
+        self.reporter.progress(self.state.global_step, self.state.max_steps, f"loss {self.last_loss:.4f}{accuracy}")
+
+
+class _Conductor(TrainerCallback):
+    """Tells Trainer when to evaluate and when to save."""
+
+    def __init__(self, rhythm: Rhythm) -> None:
+        self._rhythm = rhythm
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> TrainerControl:
+        control.should_log = True
+        control.should_evaluate = self._rhythm.is_evaluated(state.global_step)
+        control.should_save = self._rhythm.is_saved(state.global_step)
+        return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> TrainerControl:
+        # The one "epoch" ends with the last step, which has had its evaluation.
+        control.should_evaluate = control.should_save = False
+        return control
