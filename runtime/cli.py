@@ -1,0 +1,208 @@
+"""The command `runtime`: words in, exit code out. Heavy imports wait until the arguments are valid."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.errors import common_flags, run
+
+if TYPE_CHECKING:
+    from configs.progress import Shower
+    from runtime.batch import PredictRun, Summary
+    from runtime.interface import Engine, ModelOptions
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `runtime` and its commands."""
+    parser = argparse.ArgumentParser(prog="runtime", description="Answer questions and chat with a GGUF model, offline.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_predict(commands.add_parser("predict", help="question sheet -> answers CSV", description=_PREDICT))
+    _add_evaluate(commands.add_parser("evaluate", help="grade an answers CSV", description=_EVALUATE))
+    _add_chat(commands.add_parser("chat", help="plain terminal chat", description=_CHAT))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    return run(build_parser(), argv)
+
+
+_PREDICT = (
+    "Answer every question of a sheet from the probabilities of its labels; nothing is sampled. An interrupted run "
+    "resumes by itself. The CSV appears only when it is complete."
+)
+_EVALUATE = "Accuracy with a 95 % interval, counts per label, confusion table, missing and extra rows."
+_CHAT = "Chat in the terminal; a prompt that comes through a pipe is answered once."
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    from runtime.arguments import add_model_flags
+
+    parser.set_defaults(handler=_predict)
+    parser.add_argument("sheet", type=Path, metavar="SHEET", help="xlsx, csv, tsv, json or jsonl")
+    parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="where the answers go")
+    parser.add_argument("--columns", choices=("kaggle", "full"), default="kaggle", help="default: %(default)s")
+    parser.add_argument("--fallback", default="", metavar="LABEL", help="label of rows that cannot be answered")
+    parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. passage=文章,choice1=甲")
+    parser.add_argument("--restart", action="store_true", help="forget the journal and compute every row again")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_model_flags(parser)
+    common_flags(parser)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=_evaluate)
+    parser.add_argument("answers", type=Path, metavar="ANSWERS.csv")
+    parser.add_argument("--sheet", type=Path, required=True, metavar="GOLD.xlsx", help="the questions with their labels")
+    parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. answer=正解")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    common_flags(parser)
+
+
+def _add_chat(parser: argparse.ArgumentParser) -> None:
+    from runtime.arguments import add_model_flags, add_sampling_flags
+
+    parser.set_defaults(handler=_chat)
+    parser.add_argument("--system", default=None, metavar="TEXT", help="system text; default: the prompt format's")
+    add_model_flags(parser)
+    add_sampling_flags(parser)
+    common_flags(parser)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from configs.progress import Shower
+    from configs.sheets import parse_columns
+    from runtime.arguments import model_options
+    from runtime.batch import PredictRun, PredictSettings
+
+    _log_to_stderr(args)
+    settings = PredictSettings(
+        sheet=args.sheet,
+        output=args.output,
+        model=model_options(args),
+        columns=args.columns,
+        fallback=args.fallback,
+        restart=args.restart,
+        overwrite=args.overwrite,
+        sheet_columns=parse_columns(args.sheet_columns),
+    )
+    prediction = PredictRun(settings, _loader(Shower))
+    _run_and_show(prediction, Shower("answering"))
+    assert prediction.summary is not None
+    _report(prediction.summary, args)
+    return 1 if prediction.summary.unanswered else 0
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from configs.sheets import parse_columns
+    from runtime.evaluation import evaluate
+
+    result = evaluate(args.answers, args.sheet, parse_columns(args.sheet_columns))
+    print(json.dumps(result.table(), ensure_ascii=False) if args.json else "\n".join(result.lines()))
+
+
+def _chat(args: argparse.Namespace) -> None:
+    from configs.progress import Shower
+    from runtime.arguments import model_options, sampling
+    from runtime.chat import ChatSession
+    from runtime.terminal import answer_pipe, converse
+
+    _log_to_stderr(args)
+    engine = _loader(Shower)(model_options(args))
+    try:
+        for note in engine.notes:
+            _say(note)
+        session = ChatSession(engine, system=args.system, sampling=sampling(args))
+        if sys.stdin.isatty():
+            converse(session)
+        else:
+            answer_pipe(session, sys.stdin.read())
+    finally:
+        engine.close()
+
+
+def _loader(shower: Callable[[str], Shower]) -> Callable[[ModelOptions], Engine]:
+    """`load_engine` with a bar on stderr while the weights load."""
+
+    def load(options: ModelOptions) -> Engine:
+        from configs.progress import Progress
+        from runtime.engine import load_engine
+
+        bar = shower(f"loading {options.model.name}")
+
+        def show(share: float) -> bool:
+            if sys.stderr.isatty():
+                bar.show(Progress(round(100 * share), 100, "%"))
+            return True
+
+        engine = load_engine(options, on_progress=show)
+        bar.finish()
+        return engine
+
+    return load
+
+
+def _run_and_show(prediction: PredictRun, bar: Shower) -> None:
+    told = 0
+    for event in prediction:
+        for note in prediction.notes[told:]:
+            _say(note)
+        told = len(prediction.notes)
+        bar.show(event)
+    bar.finish()
+    for note in prediction.notes[told:]:
+        _say(note)
+
+
+def _report(summary: Summary, args: argparse.Namespace) -> None:
+    """Narrate on stderr; the summary itself goes to stdout as JSON if asked for."""
+    if summary.already_made:
+        _say(f"{args.output} was already made from the same inputs")
+    for number, identity, reason in summary.errors:
+        _say(f"row {number} (ID {identity}) has no answer: {reason}")
+    if summary.warnings:
+        _say(f"{summary.warnings} rows were answered with a warning; --columns full names it")
+    if summary.labelled:
+        _say(summary.accuracy.sentence())
+    _say(
+        f"{summary.rows} rows: {summary.computed} computed, {summary.from_journal} from the journal, "
+        f"{summary.unanswered} unanswered -> {args.output}"
+    )
+    if args.json:
+        print(json.dumps(_table(summary, args.output), ensure_ascii=False))
+
+
+def _table(summary: Summary, output: Path) -> dict[str, object]:
+    return {
+        "rows": summary.rows,
+        "computed": summary.computed,
+        "from_journal": summary.from_journal,
+        "unanswered": summary.unanswered,
+        "accuracy": summary.accuracy.share,
+        "interval": list(summary.accuracy.interval) if summary.labelled else None,
+        "labelled": summary.labelled,
+        "warnings": summary.warnings,
+        "errors": [{"row": number, "id": identity, "reason": reason} for number, identity, reason in summary.errors],
+        "already_made": summary.already_made,
+        "output": str(output),
+    }
+
+
+def _log_to_stderr(args: argparse.Namespace) -> None:
+    logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(name)s: %(message)s")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,148 @@
+"""Grading a CSV of answers against a sheet with labels."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.errors import ConfigError
+from configs.exam import parse_label
+from configs.records import read_table
+from configs.sheets import SheetRow, read_questions
+from runtime.metrics import Accuracy, confusion
+from runtime.report import from_text_cell
+
+NO_ANSWER = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What the answers are worth. Rows of the sheet that have no answer in the CSV count as wrong."""
+
+    accuracy: Accuracy
+    answers: int
+    """Rows of the CSV."""
+    questions: int
+    """Rows of the sheet."""
+    confusion: Counter[tuple[int, int | None]]
+    """(gold place, answered place) -> rows; None is no answer, or one that names no option."""
+    missing: tuple[str, ...]
+    """IDs of the sheet without a row in the CSV."""
+    extra: tuple[str, ...]
+    """IDs of the CSV that the sheet has not, or not that often."""
+    without_label: tuple[str, ...]
+    """IDs of the sheet whose label cannot be read; left out of the accuracy."""
+
+    def table(self) -> dict[str, Any]:
+        """As JSON would have it."""
+        places = self._places()
+        return {
+            "questions": self.questions,
+            "answers": self.answers,
+            "labelled": self.accuracy.total,
+            "correct": self.accuracy.correct,
+            "accuracy": self.accuracy.share,
+            "interval": list(self.accuracy.interval) if self.accuracy.total else None,
+            "labels": {str(place): self._counts_of(place) for place in places if place is not None},
+            "confusion": {
+                str(gold): {str(place or NO_ANSWER): self.confusion[gold, place] for place in places}
+                for gold in places
+                if gold is not None
+            },
+            "missing": list(self.missing),
+            "extra": list(self.extra),
+            "without_label": list(self.without_label),
+        }
+
+    def lines(self) -> list[str]:
+        """As a person would read it."""
+        places = self._places()
+        golds = [place for place in places if place is not None]
+        header = "gold \\ answer " + "".join(f"{place or NO_ANSWER:>7}" for place in places) + "   right"
+        body = []
+        for gold in golds:
+            counts = self._counts_of(gold)
+            right = f"{counts['correct'] / counts['gold']:8.1%}" if counts["gold"] else f"{NO_ANSWER:>8}"
+            body.append(f"{gold:<14}" + "".join(f"{self.confusion[gold, place]:7}" for place in places) + right)
+        return [self.accuracy.sentence(), "", header, *body, *self._complaints()]
+
+    def _places(self) -> list[int | None]:
+        found = {place for pair in self.confusion for place in pair if place is not None}
+        return [*range(1, max(found, default=0) + 1), None]
+
+    def _counts_of(self, place: int) -> dict[str, int]:
+        return {
+            "gold": sum(count for (gold, _), count in self.confusion.items() if gold == place),
+            "answered": sum(count for (_, answer), count in self.confusion.items() if answer == place),
+            "correct": self.confusion[place, place],
+        }
+
+    def _complaints(self) -> list[str]:
+        lines = []
+        if self.answers != self.questions:
+            lines.append(f"the CSV has {self.answers} rows, the sheet {self.questions}")
+        for ids, what in (
+            (self.missing, "rows of the sheet have no answer in the CSV"),
+            (self.extra, "rows of the CSV are not in the sheet"),
+            (self.without_label, "rows of the sheet have no readable label"),
+        ):
+            if ids:
+                lines.append(f"{len(ids)} {what}: {', '.join(ids[:10])}{', …' if len(ids) > 10 else ''}")
+        return ["", *lines] if lines else []
+
+
+def evaluate(answers: Path, sheet: Path, columns: dict[str, str] | None = None) -> Evaluation:
+    """Grade a CSV that `predict` wrote, or any with the columns ID and Answer.
+
+    IDs may repeat: the n-th row of an ID in the CSV answers the n-th row of that ID in the sheet.
+
+    Raises:
+        ConfigError: a file cannot be read, or the CSV lacks its columns.
+    """
+    rows = read_questions(sheet, columns=columns, need_answers=True).rows
+    written = _read_answers(answers)
+    waiting: dict[str, deque[str]] = defaultdict(deque)
+    for identity, cell in written:
+        waiting[identity].append(cell)
+    missing, without_label, pairs = [], [], []
+    for row in rows:
+        cell = waiting[row.id].popleft() if waiting[row.id] else None
+        if cell is None:
+            missing.append(row.id)
+        if row.question is None or row.question.answer is None:
+            without_label.append(row.id)
+        else:
+            pairs.append((row.question.answer, _place(cell, row)))
+    return Evaluation(
+        accuracy=Accuracy(sum(gold == place for gold, place in pairs), len(pairs)),
+        answers=len(written),
+        questions=len(rows),
+        confusion=confusion(pairs),
+        missing=tuple(missing),
+        extra=tuple(identity for identity, cells in waiting.items() for _ in cells),
+        without_label=tuple(without_label),
+    )
+
+
+def _read_answers(path: Path) -> list[tuple[str, str]]:
+    """(ID, answer) of every row."""
+    table = read_table(path)
+    found = {column.strip().lower(): column for column in table.columns}
+    if "id" not in found or "answer" not in found:
+        raise ConfigError(f"{path} has the columns {', '.join(table.columns)}", hint="it needs ID and Answer")
+    return [(from_text_cell(_text(row[found["id"]])), _text(row[found["answer"]])) for row in table.rows]
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def _place(cell: str | None, row: SheetRow) -> int | None:
+    """The option a cell of the CSV names."""
+    assert row.question is not None
+    try:
+        return parse_label(cell, len(row.question.choices))[0] if cell else None
+    except ValueError:
+        return None

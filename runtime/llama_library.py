@@ -1,0 +1,79 @@
+"""llama.cpp's C functions, and its log caught before it reaches the terminal.
+
+Together with the other `runtime.llama_*` modules, the only ones that know `llama_cpp`. Its class `Llama` is not used:
+`verbose=False` there redirects file descriptors 1 and 2 of the whole process while a model loads, and one instance
+holds one sequence.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from llama_cpp import llama_cpp
+
+api: Any = llama_cpp
+"""The bindings; their types are those of ctypes, which say nothing."""
+
+__all__ = ["api", "last_error", "physical_cores"]
+
+logger = logging.getLogger(__name__)
+
+_LEVELS = {2: logging.WARNING, 3: logging.ERROR}
+_errors: deque[str] = deque(maxlen=20)
+
+
+@api.llama_log_callback  # type: ignore[untyped-decorator]
+def _log(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
+    """Keep errors for `last_error`; everything goes to the debug log, nothing to the terminal."""
+    line = text.decode("utf-8", "replace").strip()
+    if not line:
+        return
+    if _LEVELS.get(level) == logging.ERROR:
+        _errors.append(line)
+    logger.debug("%s", line)
+
+
+api.llama_log_set(_log, ctypes.c_void_p(0))
+api.llama_backend_init()
+
+
+def last_error() -> str:
+    """The first thing llama.cpp complained of since the last call: what follows only repeats it."""
+    first = _errors[0] if _errors else "no reason given"
+    _errors.clear()
+    return first.partition(": ")[2] or first
+
+
+def physical_cores() -> int:
+    """Cores this process may use, without hyper-threads: the quickest number of threads for llama.cpp.
+
+    More threads than cores make it several times slower, not faster, so a container's quota counts too.
+    """
+    try:
+        allowed = os.sched_getaffinity(0)
+    except AttributeError:  # macOS, Windows
+        return max(1, os.cpu_count() or 1)
+    siblings = {_siblings(cpu) for cpu in allowed}
+    return max(1, min(len(siblings), _quota()))
+
+
+def _siblings(cpu: int) -> str:
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    try:
+        return path.read_text()
+    except OSError:
+        return str(cpu)
+
+
+def _quota() -> int:
+    """CPUs that the control group grants, rounded up."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return -(-int(quota) // int(period))
+    except (OSError, ValueError):
+        return 1 << 16
