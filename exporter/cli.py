@@ -1,0 +1,153 @@
+"""`exporter`: words in, exit code out. The work is in plan, merge, adapter_file and inspect."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs.errors import ConfigError, common_flags, run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the command `exporter`; returns its exit code."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    return run(build_parser(), argv)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="exporter", description="Base model and adapters -> huggingface folder or GGUF, in one low-memory pass."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_merge(commands)
+    _add_adapter(commands)
+    _add_inspect(commands)
+    return parser
+
+
+def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    merge = commands.add_parser(
+        "merge", help="merge adapters into a base model and write it as huggingface or GGUF",
+        description="One streaming pass from a base model and any number of adapters to any format. Memory does not "
+        "grow with the model, and no intermediate model is written.",
+    )  # fmt: skip
+    merge.add_argument("--base", required=True, help="folder in Hugging Face layout, or a hub id")
+    merge.add_argument(
+        "--adapter", action="append", default=[], metavar="ADAPTER[=WEIGHT]",
+        help="PEFT adapter folder or hub id; may be given several times, the deltas are summed",
+    )  # fmt: skip
+    merge.add_argument("--format", required=True, choices=("huggingface", "gguf"))
+    merge.add_argument(
+        "--type", default="", metavar="TYPE",
+        help="gguf: f32, f16, bf16, q8_0, q4_0 (default q4_0); huggingface: f32, f16, bf16 (default the base's)",
+    )  # fmt: skip
+    merge.add_argument("--output", required=True, type=Path, metavar="PATH", help="GGUF file, or folder")
+    merge.add_argument("--name", default="", help="the model's name inside the GGUF (default: the output's)")
+    merge.add_argument("--threads", type=_positive, default=0, metavar="N", help="default: one for each core")
+    merge.add_argument("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
+    _add_output_flags(merge)
+    merge.set_defaults(handler=_merge)
+
+
+def _add_adapter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    adapter = commands.add_parser(
+        "adapter", help="write an adapter alone as a llama.cpp LoRA file",
+        description="The adapter alone as a GGUF, to plug into a GGUF of its base (runtime --adapter, llama.cpp --lora).",
+    )  # fmt: skip
+    adapter.add_argument("--adapter", required=True, help="PEFT adapter folder or hub id")
+    adapter.add_argument("--base", required=True, help="the base model it was trained on: folder or hub id")
+    adapter.add_argument("--output", required=True, type=Path, metavar="FILE.gguf")
+    adapter.add_argument("--name", default="", help="the adapter's name inside the file (default: the output's)")
+    _add_output_flags(adapter)
+    adapter.set_defaults(handler=_adapter)
+
+
+def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    inspect = commands.add_parser(
+        "inspect", help="say what is in a GGUF, a model folder or an adapter folder",
+        description="Metadata, tensors, types and sizes of a GGUF, a huggingface folder or an adapter folder; "
+        "with a manifest beside it, whether the files are still what it says.",
+    )  # fmt: skip
+    inspect.add_argument("path", type=Path, metavar="PATH")
+    inspect.add_argument("--json", action="store_true", help="print the whole of it as JSON")
+    common_flags(inspect)
+    inspect.set_defaults(handler=_inspect)
+
+
+def _add_output_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    common_flags(parser)
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from exporter import report
+    from exporter.merge import run_merge
+    from exporter.plan import MergeRequest, make_plan
+
+    request = MergeRequest(
+        args.base, tuple(_weighted(text) for text in args.adapter), args.format, args.type, args.output,
+        name=args.name, threads=args.threads, overwrite=args.overwrite,
+    )  # fmt: skip
+    plan = make_plan(request)
+    for note in plan.notes:
+        print(f"exporter: {note}", file=sys.stderr)
+    if args.dry_run:
+        _print(plan.summary(), report.plan_text(plan), as_json=args.json)
+        return 0
+    result = run_merge(plan)
+    if result.already_made:
+        print(f"exporter: {result.output} was already made from the same inputs", file=sys.stderr)
+    _print(report.result_table(result), report.result_text(result), as_json=args.json)
+    return 0
+
+
+def _adapter(args: argparse.Namespace) -> int:
+    from exporter import report
+    from exporter.adapter_file import export_adapter
+
+    result = export_adapter(args.adapter, args.base, args.output, name=args.name, overwrite=args.overwrite)
+    if result.already_made:
+        print(f"exporter: {result.output} was already made from the same inputs", file=sys.stderr)
+    _print(report.result_table(result), report.result_text(result), as_json=args.json)
+    return 0
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from exporter import report
+    from exporter.inspect_path import inspect_path
+
+    found = inspect_path(args.path)
+    _print(found, report.inspection_text(found), as_json=args.json)
+    return 0 if found["manifest"] != "differs" else 1
+
+
+def _print(table: dict[str, object], text: str, *, as_json: bool) -> None:
+    print(json.dumps(table, ensure_ascii=False, indent=2) if as_json else text)
+
+
+def _weighted(text: str) -> tuple[str, float]:
+    """`ADAPTER=0.5` -> (ADAPTER, 0.5); a folder whose own name has an `=` is taken whole."""
+    head, mark, tail = text.rpartition("=")
+    if not mark or Path(text).exists():
+        return text, 1.0
+    try:
+        return head, float(tail)
+    except ValueError:
+        raise ConfigError(f"--adapter {text}: {tail!r} is not a number", hint="ADAPTER=0.5") from None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

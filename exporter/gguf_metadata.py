@@ -1,0 +1,218 @@
+"""A GGUF's metadata: every key that llama.cpp's own converter writes for a Llama, in its order, and ours."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.errors import ToolError
+from configs.formats import Formats
+from exporter.ggml.types import FILE_TYPES, QUANTIZATION_VERSION, QUANTIZED
+from exporter.sources.huggingface import BaseModel
+from exporter.sources.llama_config import RopeScaling, read_json
+from exporter.sources.tokenizer_files import TokenizerFiles, read_pieces
+from exporter.transforms.vocabulary import build_vocabulary
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter, SpecialVocab
+    from torch import Tensor
+
+_log = logging.getLogger(__name__)
+
+CODELLAMA_ROWS = 32016
+"""The one vocabulary size whose fill-in-the-middle tokens llama.cpp's converter knows by heart."""
+
+
+def model_writer(
+    base: BaseModel, tokenizer: TokenizerFiles, formats: Formats | None, *, name: str, file_type: str, parameters: int
+) -> GGUFWriter:
+    """A writer that holds a model's whole metadata.
+
+    Args:
+        name: `general.name`.
+        parameters: number of weights, for `general.size_label`.
+
+    Raises:
+        ToolError: the tokenizer or the rope scaling cannot be expressed in a GGUF.
+    """
+    writer = new_writer(base.config.gguf_architecture)
+    writer.add_type("model")
+    _add_sampling(writer, base.folder)
+    writer.add_name(name)
+    _add_size_label(writer, parameters)
+    _add_hyperparameters(writer, base)
+    if file_type not in QUANTIZED:
+        writer.add_file_type(FILE_TYPES[file_type])
+    writer.add_vocab_size(base.vocab_rows)
+    writer.add_rope_dimension_count(base.config.head_dim)
+    if file_type not in QUANTIZED:
+        writer.add_quantization_version(QUANTIZATION_VERSION)
+    _add_tokenizer(writer, base, tokenizer, formats)
+    add_formats(writer, formats)
+    if file_type in QUANTIZED:  # llama-quantize sets these two anew, which moves them to the end
+        writer.add_quantization_version(QUANTIZATION_VERSION)
+        writer.add_file_type(FILE_TYPES[file_type])
+    return writer
+
+
+def new_writer(architecture: str) -> GGUFWriter:
+    """gguf's writer, without a file."""
+    from gguf import GGUFWriter
+
+    return GGUFWriter(None, architecture)
+
+
+def add_formats(writer: GGUFWriter, formats: Formats | None) -> None:
+    """The formats the model was trained on: keys of our own, which every other program passes over."""
+    for key, text in (formats.gguf_keys() if formats else {}).items():
+        writer.add_string(key, text)
+
+
+def _add_sampling(writer: GGUFWriter, folder: Path) -> None:
+    path = folder / "generation_config.json"
+    table: Mapping[str, Any] = read_json(path) if path.is_file() else {}
+    ways = {
+        "top_k": writer.add_sampling_top_k,
+        "top_p": writer.add_sampling_top_p,
+        "min_p": writer.add_sampling_min_p,
+        "temperature": writer.add_sampling_temp,
+        "repetition_penalty": writer.add_sampling_penalty_repeat,
+    }
+    for key, add in ways.items():
+        if table.get(key) is not None:
+            add(table[key])
+
+
+def _add_size_label(writer: GGUFWriter, parameters: int) -> None:
+    from gguf import size_label
+
+    writer.add_size_label(size_label(parameters, parameters, 0, 0))
+
+
+def _add_hyperparameters(writer: GGUFWriter, base: BaseModel) -> None:
+    config = base.config
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    _add_rope(writer, config.rope, base.folder)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+
+
+def _add_rope(writer: GGUFWriter, rope: RopeScaling, folder: Path) -> None:
+    from gguf import RopeScalingType
+
+    if rope.rope_type == "linear" and rope.factor is not None:
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope.factor)
+    elif rope.rope_type == "yarn" and rope.factor is not None and rope.original_max_position_embeddings:
+        writer.add_rope_scaling_type(RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope.factor)
+        writer.add_rope_scaling_orig_ctx_len(rope.original_max_position_embeddings)
+        _add_yarn(writer, rope)
+    elif rope.rope_type not in ("default", "llama3"):  # llama3 is a tensor, not a key: rope_factors
+        raise ToolError(f"{folder}: rope scaling {rope.rope_type!r} cannot be written to a GGUF")
+    writer.add_rope_freq_base(rope.rope_theta)
+
+
+def _add_yarn(writer: GGUFWriter, rope: RopeScaling) -> None:
+    ways = (
+        (rope.extrapolation_factor, writer.add_rope_scaling_yarn_ext_factor),
+        (rope.attention_factor, writer.add_rope_scaling_yarn_attn_factor),
+        (rope.beta_fast, writer.add_rope_scaling_yarn_beta_fast),
+        (rope.beta_slow, writer.add_rope_scaling_yarn_beta_slow),
+    )
+    for value, add in ways:
+        if value is not None:
+            add(value)
+
+
+def rope_factors(base: BaseModel) -> Tensor | None:
+    """The tensor `rope_freqs.weight` [head_dim / 2] that carries llama3's rope scaling; None for any other.
+
+    Source: `generate_extra_tensors` in llama.cpp's converter (conversion/llama.py).
+    """
+    import torch
+
+    rope = base.config.rope
+    if rope.rope_type != "llama3":
+        return None
+    factor, context = rope.factor or 8.0, rope.original_max_position_embeddings or 8192
+    dim = base.config.head_dim
+    frequencies = 1.0 / (rope.rope_theta ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim))
+    factors: list[Any] = []
+    for frequency in frequencies:
+        wavelength = 2 * math.pi / frequency
+        if wavelength < context / rope.high_freq_factor:
+            factors.append(1)
+        elif wavelength > context / rope.low_freq_factor:
+            factors.append(factor)
+        else:
+            smooth = (context / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
+            factors.append(1 / ((1 - smooth) / factor + smooth))
+    return torch.tensor(factors, dtype=torch.float32)
+
+
+def _add_tokenizer(writer: GGUFWriter, base: BaseModel, tokenizer: TokenizerFiles, formats: Formats | None) -> None:
+    if not tokenizer.has_model:
+        raise ToolError(
+            f"{base.folder} has no tokenizer.model: byte-level BPE tokenizers cannot be written to a GGUF yet",
+            hint="put the SentencePiece model of this base beside its weights",
+        )
+    processor = tokenizer.processor()
+    if processor.vocab_size() > base.vocab_rows:
+        raise ToolError(
+            f"{tokenizer.files['tokenizer.model']} has {processor.vocab_size():,} pieces, the embeddings of {base.folder} "
+            f"only {base.vocab_rows:,} rows",
+            hint="this adapter's tokenizer belongs to another base model",
+        )
+    added = tokenizer.added()
+    for token in added:
+        if token.id >= base.vocab_rows:
+            _log.warning("left out: added token %s has id %d, the model has %d rows", token.text, token.id, base.vocab_rows)
+    table = build_vocabulary(read_pieces(processor), added, base.vocab_rows)
+    prefix = tokenizer.json("tokenizer_config.json").get("add_prefix_space")
+    if prefix is not None:
+        writer.add_add_space_prefix(bool(prefix))
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(table.tokens)
+    writer.add_token_scores(table.scores)
+    writer.add_token_types(table.kinds)
+    special = _special_tokens(base, tokenizer)
+    for kind, number in (("bos", processor.bos_id()), ("eos", processor.eos_id()), ("unk", processor.unk_id())):
+        if number >= 0:
+            special.special_token_ids.setdefault(kind, number)
+    if formats:
+        special.chat_template = formats.prompt.chat_template
+    special.add_to_gguf(writer, quiet=True)
+    if base.vocab_rows == CODELLAMA_ROWS:
+        _add_codellama(writer)
+
+
+def _special_tokens(base: BaseModel, tokenizer: TokenizerFiles) -> SpecialVocab:
+    """Special ids, add_bos, add_eos and chat template, by gguf's rules, which want all files in one folder."""
+    from gguf import SpecialVocab
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, path in tokenizer.files.items():
+            if Path(file).suffix in (".json", ".jinja"):
+                shutil.copyfile(path, folder / file)
+        (folder / "config.json").write_text(json.dumps(dict(base.raw_config)), encoding="utf-8")
+        return SpecialVocab(folder, n_vocab=base.vocab_rows)
+
+
+def _add_codellama(writer: GGUFWriter) -> None:
+    for key, number in (("prefix", 32007), ("suffix", 32008), ("middle", 32009), ("eot", 32010)):
+        writer.add_uint32(f"tokenizer.ggml.{key}_token_id", number)

@@ -1,0 +1,124 @@
+"""What is in a GGUF, a huggingface folder or an adapter folder. Nothing is loaded but headers; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.atomic import sha256_file
+from configs.errors import ConfigError, ToolError, require
+from exporter import manifest
+from exporter.sources.llama_config import read_json
+from exporter.sources.weight_files import WeightFiles, open_checkpoint
+from exporter.tensor import ELEMENT_BYTES
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
+
+_LONG_ARRAY = 16
+
+
+def inspect_path(path: Path) -> dict[str, Any]:
+    """Describe a model.
+
+    Returns:
+        path, kind, bytes, manifest ("none", "matches", "differs"), metadata and tensors.
+
+    Raises:
+        ConfigError: there is nothing there, or nothing of ours.
+        ToolError: it is damaged.
+    """
+    if path.is_file():
+        return _inspect_gguf(path)
+    if not path.is_dir():
+        raise ConfigError(f"{path} does not exist")
+    for config, stems, kind in (
+        ("adapter_config.json", ("adapter_model",), "adapter folder"),
+        ("config.json", ("model", "pytorch_model"), "huggingface folder"),
+    ):
+        if (path / config).is_file():
+            return _inspect_folder(path, kind, path / config, open_checkpoint(path, stems))
+    raise ConfigError(f"{path} is neither a model folder nor an adapter folder", hint="no config.json there")
+
+
+def _inspect_folder(path: Path, kind: str, config: Path, weights: WeightFiles) -> dict[str, Any]:
+    tensors = [
+        {
+            "name": spec.name,
+            "type": spec.dtype,
+            "shape": list(spec.shape),
+            "bytes": spec.elements * ELEMENT_BYTES[spec.dtype],
+        }
+        for spec in weights.specs.values()
+    ]
+    return {
+        "path": str(path),
+        "kind": kind,
+        "bytes": sum(file.size for file in weights.files),
+        "manifest": check_manifest(path, is_folder=True),
+        "metadata": read_json(config),
+        "tensors": tensors,
+    }
+
+
+def _inspect_gguf(path: Path) -> dict[str, Any]:
+    reader = open_gguf(path)
+    kind = reader.get_field("general.type")
+    return {
+        "path": str(path),
+        "kind": f"GGUF {kind.contents()}" if kind else "GGUF",
+        "bytes": path.stat().st_size,
+        "manifest": check_manifest(path, is_folder=False),
+        "metadata": {name: _value(field.contents()) for name, field in reader.fields.items() if "." in name},
+        "tensors": [
+            {
+                "name": tensor.name,
+                "type": tensor.tensor_type.name.lower(),
+                "shape": [int(size) for size in reversed(tensor.shape)],
+                "bytes": int(tensor.n_bytes),
+            }
+            for tensor in reader.tensors
+        ],
+    }
+
+
+def open_gguf(path: Path) -> GGUFReader:
+    """Read a GGUF's header.
+
+    Raises:
+        ToolError: the file is no GGUF, or shorter than its header promises.
+    """
+    gguf = require("gguf", "convert")
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic != b"GGUF":
+        raise ToolError(f"{path} is not a GGUF file")
+    try:
+        reader: GGUFReader = gguf.GGUFReader(path)
+    except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError, MemoryError) as error:
+        raise ToolError(f"{path} is a damaged or truncated GGUF file") from error
+    end = max((int(tensor.data_offset + tensor.n_bytes) for tensor in reader.tensors), default=0)
+    if end > path.stat().st_size:
+        raise ToolError(f"{path} is truncated: {path.stat().st_size:,} bytes, its header promises {end:,}")
+    return reader
+
+
+def check_manifest(path: Path, *, is_folder: bool) -> str:
+    """`none`, `matches`, or `differs` where a file is missing or its hash is another than the manifest's."""
+    table = manifest.read_manifest(manifest.manifest_path(path, is_folder=is_folder))
+    if table is None:
+        return "none"
+    folder = path if is_folder else path.parent
+    records: Mapping[str, Any] = table.get("files", {})
+    same = all(
+        (folder / name).is_file() and sha256_file(folder / name) == record.get("sha256") for name, record in records.items()
+    )
+    return "matches" if same else "differs"
+
+
+def _value(value: object) -> object:
+    """A metadata value that JSON and a terminal can hold: long arrays (the vocabulary) become their length."""
+    if isinstance(value, list) and len(value) > _LONG_ARRAY:
+        return f"[{len(value):,} entries]"
+    return value

@@ -1,0 +1,270 @@
+"""What an export will do, checked before anything is written: inputs, tensors, types, exact sizes, disk and memory."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from configs.errors import ConfigError, MachineError, require
+from configs.formats import Formats
+from exporter.ggml import kernels
+from exporter.ggml.types import EXPORT_TYPES, QUANTIZED, choose_types, tensor_bytes
+from exporter.gguf_metadata import model_writer, rope_factors
+from exporter.sinks import gguf_file
+from exporter.sinks.huggingface import weight_bytes
+from exporter.sources.hub import find_folder
+from exporter.sources.huggingface import BaseModel, open_base
+from exporter.sources.peft_adapter import Adapter, open_adapter
+from exporter.sources.tokenizer_files import TokenizerFiles, find_tokenizer
+from exporter.tensor import CHUNK_BYTES, ELEMENT_BYTES, RowReader, RowTransform, TensorJob, TensorSpec
+from exporter.transforms.merge_lora import LoraFactors, merge_lora
+from exporter.transforms.rotary_rows import interleave_rotary_rows
+from exporter.transforms.tensor_names import ROTARY, gguf_name, gguf_order
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Format = Literal["huggingface", "gguf"]
+
+_IMPORTS_BYTES = 260 << 20
+"""Resident memory of Python with torch and gguf before any work (measured on Linux x86-64, torch 2.13, CPU build)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRequest:
+    """What the user asked `exporter merge` for."""
+
+    base: str
+    adapters: tuple[tuple[str, float], ...]
+    format: Format
+    type: str
+    """Empty: the base's for huggingface, q4_0 for gguf."""
+    output: Path
+    name: str = ""
+    threads: int = 0
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """A checked merge: nothing has been written yet, and nothing about its inputs is left to be found out."""
+
+    request: MergeRequest
+    base: BaseModel
+    adapters: tuple[Adapter, ...]
+    tokenizer: TokenizerFiles
+    formats: Formats | None
+    name: str
+    jobs: tuple[TensorJob, ...]
+    header: bytes
+    """Of the GGUF; empty for huggingface."""
+    weight_bytes: int
+    """Bytes of the GGUF, or of the weight files."""
+    threads: int
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides the bytes besides the inputs."""
+        return {
+            "format": self.request.format,
+            "type": self.request.type or self.default_type,
+            "name": self.name,
+            "weights": [adapter.weight for adapter in self.adapters],
+            "kernels": "ggml" if kernels.has_ggml() else "numpy",
+        }
+
+    @property
+    def default_type(self) -> str:
+        """The type when none was asked for."""
+        return "q4_0" if self.request.format == "gguf" else "base"
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Estimated peak of resident memory: imports, chunks in flight, and one tensor's LoRA factors."""
+        widest = max(job.target.columns for job in self.jobs)
+        chunk = max(CHUNK_BYTES, 64 * 4 * widest)
+        ranks = max((pair.rank for adapter in self.adapters for pair in adapter.pairs.values()), default=0)
+        return _IMPORTS_BYTES + 3 * self.threads * 4 * chunk + 2 * 4 * ranks * widest * len(self.adapters)
+
+    def summary(self) -> dict[str, Any]:
+        """The plan in figures, for `--dry-run` and `--json`."""
+        return {
+            "output": str(self.request.output),
+            "format": self.request.format,
+            "base": self.base.name,
+            "adapters": [adapter.name for adapter in self.adapters],
+            "tensors": len(self.jobs),
+            "types": dict(Counter(job.target.dtype for job in self.jobs)),
+            "merged_tensors": sum(len(adapter.pairs) for adapter in self.adapters),
+            "bytes": self.weight_bytes,
+            "disk_free": free_bytes(self.request.output),
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "threads": self.threads,
+            "notes": list(self.notes),
+        }
+
+
+def make_plan(request: MergeRequest) -> ExportPlan:
+    """Open and check every input and lay out the output.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        ToolError: an input is damaged, or does not fit the others.
+        MachineError: an extra is missing.
+    """
+    _check_type(request)
+    require("torch", "convert")
+    require("gguf", "convert")
+    base = open_base(find_folder(request.base, "base model"))
+    adapters = tuple(open_adapter(find_folder(text, "adapter"), base, weight=weight) for text, weight in request.adapters)
+    folders = [*(adapter.folder for adapter in reversed(adapters)), base.folder]
+    check_place(request.output, folders)
+    tokenizer = find_tokenizer(folders)
+    formats = next((found for folder in folders if (found := Formats.from_folder(folder))), None)
+    name = request.name or (request.output.stem if request.format == "gguf" else request.output.resolve().name)
+    jobs, header = _lay_out(request, base, adapters, tokenizer, formats, name)
+    return ExportPlan(
+        request, base, adapters, tokenizer, formats, name, jobs, header,
+        weight_bytes=gguf_file.file_bytes(header, jobs) if header else weight_bytes(jobs),
+        threads=request.threads or os.cpu_count() or 1,
+        notes=_notes(request),
+    )  # fmt: skip
+
+
+def _check_type(request: MergeRequest) -> None:
+    known = EXPORT_TYPES if request.format == "gguf" else tuple(ELEMENT_BYTES)
+    if request.type and request.type not in known:
+        raise ConfigError(f"--type {request.type} is none of {request.format}'s: {', '.join(known)}")
+
+
+def _notes(request: MergeRequest) -> tuple[str, ...]:
+    if request.format == "gguf" and (request.type or "q4_0") in QUANTIZED and not kernels.has_ggml():
+        return ("llama-cpp-python is not installed: quantizing with numpy, zero blocks may differ in the sign of a zero",)
+    return ()
+
+
+def check_place(output: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write into an input folder, or to replace a folder that holds one."""
+    place = output.resolve()
+    for folder in (folder.resolve() for folder in inputs):
+        if place.is_relative_to(folder) or folder.is_relative_to(place):
+            raise ConfigError(f"--output {output} would write into the input folder {folder}")
+
+
+def _lay_out(
+    request: MergeRequest,
+    base: BaseModel,
+    adapters: Sequence[Adapter],
+    tokenizer: TokenizerFiles,
+    formats: Formats | None,
+    name: str,
+) -> tuple[tuple[TensorJob, ...], bytes]:
+    if request.format == "huggingface":
+        return tuple(_huggingface_job(spec, request.type or spec.dtype, base, adapters) for spec in base.specs.values()), b""
+    file_type = request.type or "q4_0"
+    jobs = _gguf_jobs(base, adapters, file_type)
+    parameters = sum(job.target.elements for job in jobs)
+    writer = model_writer(base, tokenizer, formats, name=name, file_type=file_type, parameters=parameters)
+    return jobs, gguf_file.header_bytes(writer, jobs)
+
+
+def _huggingface_job(spec: TensorSpec, dtype: str, base: BaseModel, adapters: Sequence[Adapter]) -> TensorJob:
+    target = TensorSpec(spec.name, spec.shape, dtype)
+    return TensorJob(
+        target,
+        tensor_bytes(target, dtype),
+        functools.partial(base.weights.read_rows, spec.name),
+        functools.partial(merge_steps, spec.name, adapters),
+        kernels.encoder(dtype, tensor_name=spec.name, through_f16=False),
+        row_unit=_head_rows(spec.name, base),
+    )
+
+
+def _gguf_jobs(base: BaseModel, adapters: Sequence[Adapter], file_type: str) -> tuple[TensorJob, ...]:
+    """Every tensor under llama.cpp's name, in the order and of the types that llama-quantize writes."""
+    config = base.config
+    names = {
+        gguf_name(name, architecture=config.gguf_architecture, layers=config.num_hidden_layers): name for name in base.specs
+    }
+    specs = {ours: TensorSpec(ours, base.specs[theirs].shape, base.specs[theirs].dtype) for ours, theirs in names.items()}
+    readers: dict[str, RowReader] = {
+        ours: functools.partial(base.weights.read_rows, theirs) for ours, theirs in names.items()
+    }
+    factors = rope_factors(base)
+    if factors is not None:
+        specs["rope_freqs.weight"] = TensorSpec("rope_freqs.weight", tuple(factors.shape), "f32")
+        readers["rope_freqs.weight"] = functools.partial(_constant_rows, factors)
+    types = choose_types(specs, file_type)
+    return tuple(
+        _gguf_job(specs[name], types[name], file_type, readers[name], names.get(name, ""), base, adapters)
+        for name in sorted(specs, key=gguf_order)
+    )
+
+
+def _gguf_job(
+    spec: TensorSpec, dtype: str, file_type: str, read: RowReader, source: str, base: BaseModel, adapters: Sequence[Adapter]
+) -> TensorJob:
+    return TensorJob(
+        TensorSpec(spec.name, spec.shape, dtype),
+        tensor_bytes(spec, dtype),
+        read,
+        functools.partial(_gguf_steps, source, base, adapters),
+        kernels.encoder(dtype, tensor_name=spec.name, through_f16=file_type in QUANTIZED),
+        row_unit=_head_rows(source, base),
+    )
+
+
+def _gguf_steps(name: str, base: BaseModel, adapters: Sequence[Adapter]) -> list[RowTransform]:
+    steps = merge_steps(name, adapters)
+    if ROTARY.search(name):
+        steps.append(lambda rows, _first: interleave_rotary_rows(rows, base.config.head_dim))
+    return steps
+
+
+def merge_steps(name: str, adapters: Sequence[Adapter]) -> list[RowTransform]:
+    """The transforms that fold all adapters into a base tensor; none if no adapter changes it."""
+    factors = [
+        LoraFactors(adapter.read_a(pair), functools.partial(adapter.read_b, pair), adapter.weight * pair.scale)
+        for adapter in adapters
+        if (pair := adapter.pairs.get(name))
+    ]
+    return [functools.partial(_merge, factors)] if factors else []
+
+
+def _merge(factors: Sequence[LoraFactors], rows: Tensor, first_row: int) -> Tensor:
+    return merge_lora(rows, first_row, factors)
+
+
+def _constant_rows(values: Tensor, start: int, stop: int) -> Tensor:
+    return values[start:stop].view(stop - start, 1)
+
+
+def _head_rows(name: str, base: BaseModel) -> int:
+    return base.config.head_dim if ROTARY.search(name) else 1
+
+
+def free_bytes(output: Path) -> int:
+    """Free bytes on the disk that will hold `output`."""
+    folder = output.resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def check_disk(output: Path, needed: int) -> None:
+    """Refuse an export that cannot fit.
+
+    Raises:
+        MachineError: the disk has fewer bytes free than the output will have.
+    """
+    free = free_bytes(output)
+    if needed > free:
+        raise MachineError(f"{output} needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free")
+

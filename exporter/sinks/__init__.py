@@ -1,0 +1,1 @@
+"""Where tensors go: file formats, written front to back."""

@@ -1,0 +1,1 @@
+"""Where tensors come from: checkpoints and adapters, read by rows."""

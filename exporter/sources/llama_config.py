@@ -1,0 +1,146 @@
+"""A base model's `config.json`: the numbers a Llama is made of, and the tensors it must have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from configs.errors import ConfigError, ToolError
+
+ARCHITECTURES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "llama"}
+"""Architectures that can be exported, and llama.cpp's name for them."""
+
+
+class RopeScaling(BaseModel):
+    """How positions are stretched beyond the context a model was first trained on."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    rope_type: str = "default"
+    rope_theta: float = 10000.0
+    factor: float | None = None
+    original_max_position_embeddings: int | None = None
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    extrapolation_factor: float | None = None
+    attention_factor: float | None = None
+    beta_fast: float | None = None
+    beta_slow: float | None = None
+
+
+class LlamaConfig(BaseModel):
+    """What the exporter needs of `config.json`; defaults are transformers'. The rest of the file passes through."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    architectures: list[str]
+    hidden_size: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    num_hidden_layers: int = Field(gt=0)
+    num_attention_heads: int = Field(gt=0)
+    num_key_value_heads: int = Field(gt=0)
+    head_dim: int = Field(gt=0)
+    max_position_embeddings: int = 2048
+    rms_norm_eps: float = 1e-6
+    tie_word_embeddings: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    rope: RopeScaling
+
+    @property
+    def gguf_architecture(self) -> str:
+        """llama.cpp's name of the architecture."""
+        return ARCHITECTURES[self.architectures[0]]
+
+    def tensor_shapes(self, vocab_rows: int) -> dict[str, tuple[int, ...]]:
+        """Every tensor the checkpoint must hold (without a tied `lm_head`), and its shape."""
+        hidden = (self.hidden_size,)
+        shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocab_rows, *hidden)}
+        for layer in range(self.num_hidden_layers):
+            prefix = f"model.layers.{layer}."
+            for name, (out, into) in self._linears().items():
+                shapes[f"{prefix}{name}.weight"] = (out, into)
+                if self.attention_bias if name.startswith("self_attn") else self.mlp_bias:
+                    shapes[f"{prefix}{name}.bias"] = (out,)
+            shapes[f"{prefix}input_layernorm.weight"] = hidden
+            shapes[f"{prefix}post_attention_layernorm.weight"] = hidden
+        shapes["model.norm.weight"] = hidden
+        if not self.tie_word_embeddings:
+            shapes["lm_head.weight"] = (vocab_rows, *hidden)
+        return shapes
+
+    def _linears(self) -> dict[str, tuple[int, int]]:
+        hidden, wide = self.hidden_size, self.intermediate_size
+        queries, keys = self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim
+        return {
+            "self_attn.q_proj": (queries, hidden),
+            "self_attn.k_proj": (keys, hidden),
+            "self_attn.v_proj": (keys, hidden),
+            "self_attn.o_proj": (hidden, queries),
+            "mlp.gate_proj": (wide, hidden),
+            "mlp.up_proj": (wide, hidden),
+            "mlp.down_proj": (hidden, wide),
+        }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+        ToolError: it is not one.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ToolError(f"{path} is not valid JSON") from error
+    if not isinstance(table, dict):
+        raise ToolError(f"{path} is not a JSON object")
+    return table
+
+
+def read_config(folder: Path) -> tuple[LlamaConfig, dict[str, Any]]:
+    """Read `config.json`: the checked part, and the file as it is.
+
+    Raises:
+        ConfigError: there is none, or it is of an architecture that cannot be exported.
+        ToolError: it cannot be read, or the model is quantized.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ConfigError(f"{folder} has no config.json", hint="a base model is a folder in Hugging Face layout")
+    table = read_json(path)
+    _refuse(table, folder)
+    heads = table.get("num_attention_heads")
+    filled = dict(table)
+    if filled.get("num_key_value_heads") is None:
+        filled["num_key_value_heads"] = heads
+    if filled.get("head_dim") is None and isinstance(heads, int) and heads and isinstance(table.get("hidden_size"), int):
+        filled["head_dim"] = table["hidden_size"] // heads
+    filled["rope"] = _rope(table)
+    try:
+        return LlamaConfig.model_validate(filled), table
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise ToolError(f"{path} is no Llama's: {fields} missing or wrong") from error
+
+
+def _refuse(table: dict[str, Any], folder: Path) -> None:
+    names = table.get("architectures") or ["none named"]
+    if not isinstance(names, list) or names[0] not in ARCHITECTURES:
+        raise ConfigError(f"{folder} is a {names[0]}; this command can export {' and '.join(ARCHITECTURES)}")
+    if table.get("quantization_config"):
+        raise ToolError(f"{folder} is already quantized", hint="merge into the 16-bit checkpoint it was made from")
+
+
+def _rope(table: dict[str, Any]) -> dict[str, Any]:
+    """`rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling` (before); old files say `type`."""
+    scaling = dict(table.get("rope_parameters") or table.get("rope_scaling") or {})
+    scaling.setdefault("rope_type", scaling.pop("type", None) or "default")
+    if table.get("rope_theta") is not None:
+        scaling.setdefault("rope_theta", table["rope_theta"])
+    if scaling.get("original_max_position_embeddings") is None:
+        scaling["original_max_position_embeddings"] = table.get("original_max_position_embeddings")
+    return scaling

@@ -1,0 +1,91 @@
+"""The tokenizer's files: from the last adapter that brings a tokenizer, else from the base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.errors import ToolError, require
+from exporter.sources.llama_config import read_json
+from exporter.transforms import vocabulary
+from exporter.transforms.vocabulary import AddedToken, Piece, added_tokens
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
+MODEL = "tokenizer.model"
+_TOGETHER = (MODEL, "tokenizer.json", "added_tokens.json", "vocab.json", "merges.txt")
+"""Files that describe one vocabulary: never mixed from two folders."""
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFiles:
+    """File names of a tokenizer and where each is read from."""
+
+    files: dict[str, Path]
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a SentencePiece model."""
+        return MODEL in self.files
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON file's table, empty if there is no such file."""
+        return read_json(self.files[name]) if name in self.files else {}
+
+    def processor(self) -> SentencePieceProcessor:
+        """The loaded SentencePiece model.
+
+        Raises:
+            ToolError: the file is damaged.
+        """
+        sentencepiece = require("sentencepiece", "convert")
+        try:
+            processor: SentencePieceProcessor = sentencepiece.SentencePieceProcessor(model_file=str(self.files[MODEL]))
+        except (RuntimeError, OSError) as error:
+            raise ToolError(f"{self.files[MODEL]} is not a SentencePiece model") from error
+        return processor
+
+    def added(self) -> list[AddedToken]:
+        """Tokens that the configuration adds to the model's."""
+        decoder = self.json("tokenizer_config.json").get("added_tokens_decoder") or {}
+        return added_tokens(self.json("added_tokens.json"), decoder)
+
+
+def find_tokenizer(folders: Sequence[Path]) -> TokenizerFiles:
+    """Collect tokenizer files. Folders are given in order of preference (the last adapter first, the base last).
+
+    The vocabulary comes whole from the first folder that has one; settings missing there from the next.
+    """
+    files: dict[str, Path] = {}
+    for home in folders:
+        if (home / MODEL).is_file() or (home / "tokenizer.json").is_file():
+            files = {name: home / name for name in _TOGETHER if (home / name).is_file()}
+            break
+    for name in _SETTINGS:
+        for folder in folders:
+            if (folder / name).is_file():
+                files[name] = folder / name
+                break
+    return TokenizerFiles(files)
+
+
+def read_pieces(processor: SentencePieceProcessor) -> list[Piece]:
+    """Every piece with its exact score and its type."""
+    return [
+        Piece(processor.id_to_piece(number), processor.get_score(number), _kind(processor, number))
+        for number in range(processor.vocab_size())
+    ]
+
+
+def _kind(processor: SentencePieceProcessor, number: int) -> int:
+    if processor.is_unknown(number):
+        return vocabulary.UNKNOWN
+    if processor.is_control(number):
+        return vocabulary.CONTROL
+    if processor.is_unused(number):
+        return vocabulary.UNUSED
+    return vocabulary.BYTE if processor.is_byte(number) else vocabulary.NORMAL

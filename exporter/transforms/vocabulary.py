@@ -1,0 +1,85 @@
+"""A SentencePiece vocabulary as llama.cpp stores it: token texts, scores and types, one for every embedding row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+"""enum llama_token_type."""
+
+_PAD_SCORE = -10000.0
+_ADDED_SCORE = -1000.0
+_SPACE = "\u2581"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One entry of a SentencePiece model."""
+
+    text: str
+    score: float
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddedToken:
+    """One token that the tokenizer's configuration adds to the model's, or redefines."""
+
+    id: int
+    text: str
+    special: bool | None
+    """None where the source (added_tokens.json) does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Columns of the GGUF's token table."""
+
+    tokens: list[bytes]
+    scores: list[float]
+    kinds: list[int]
+
+
+def build_vocabulary(pieces: Sequence[Piece], added: Sequence[AddedToken], rows: int) -> Vocabulary:
+    """Fill `rows` slots: padding, then the model's pieces, then added tokens over both.
+
+    Pieces and added tokens beyond the last row are left out, as the converter does; callers say so.
+
+    Source: `_create_vocab_sentencepiece` in llama.cpp's converter.
+    """
+    table = Vocabulary([f"[PAD{i}]".encode() for i in range(rows)], [_PAD_SCORE] * rows, [UNUSED] * rows)
+    for number, piece in enumerate(pieces[:rows]):
+        _put(table, number, piece.text, piece.score, piece.kind)
+    for token in added:
+        if token.id >= rows:
+            continue
+        if token.special or (token.special is not None and looks_special(token.text)):
+            _put(table, token.id, token.text, _ADDED_SCORE, CONTROL)
+        else:
+            text = token.text if token.special is None else token.text.replace(_SPACE, " ")
+            _put(table, token.id, text, _ADDED_SCORE, USER_DEFINED)
+    return table
+
+
+def _put(table: Vocabulary, number: int, text: str, score: float, kind: int) -> None:
+    table.tokens[number], table.scores[number], table.kinds[number] = text.encode(), score, kind
+
+
+def looks_special(text: str) -> bool:
+    """Whether a token that is not marked as special surely is one, by the converter's list."""
+    return (
+        text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
+        or (text.startswith("<|") and text.endswith("|>"))
+        or (text.startswith("<\uff5c") and text.endswith("\uff5c>"))
+        or (text.startswith("<unused") and text.endswith(">"))
+    )
+
+
+def added_tokens(added_json: Mapping[str, object], decoder: Mapping[str, object]) -> list[AddedToken]:
+    """Added tokens of `added_tokens.json` and of tokenizer_config's `added_tokens_decoder`, in the order that they win."""
+    found = [AddedToken(number, text, None) for text, number in added_json.items() if isinstance(number, int)]
+    for number, entry in decoder.items():
+        if isinstance(entry, Mapping):
+            found.append(AddedToken(int(number), str(entry["content"]), bool(entry.get("special"))))
+    return found
