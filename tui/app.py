@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Iterable
+from typing import ClassVar
 
 from textual.app import App, SystemCommand
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui import words
@@ -30,9 +32,7 @@ class ChatApp(App[None]):
 
     TITLE = words.APP_NAME
     CSS_PATH = "styles.tcss"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (12, "-tall")]
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="help", priority=True),
         Binding("ctrl+q", "quit", "Quit", id="quit", priority=True),
     ]
@@ -59,10 +59,9 @@ class ChatApp(App[None]):
 
     def _leave_on(self, loop: asyncio.AbstractEventLoop, number: int) -> None:
         """Restore the terminal when the signal arrives: its default action would leave it as it is."""
-        try:
+        # Windows has no such handlers, and threads other than the main one may not set them.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(number, lambda: self.exit(return_code=128 + number))
-        except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread (tests)
-            pass
 
     def on_chat_screen_load_error(self, event: ChatScreen.LoadError) -> None:
         """Leave: the command reports the error when the screen is gone."""
@@ -78,7 +77,10 @@ class ChatApp(App[None]):
         self._exit_renderables.clear()  # the command reports `failure` in one sentence, or with --debug in full
 
     def action_help(self) -> None:
-        if not isinstance(self.screen, HelpScreen):
+        """Open the help, or close it."""
+        if isinstance(self.screen, HelpScreen):
+            self.screen.action_close()
+        else:
             self.push_screen(HelpScreen())
 
     def action_help_quit(self) -> None:

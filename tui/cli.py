@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from configs import errors
 from tui.arguments import add_model_flags, add_sampling_flags
 
-CHAT_HELP = "chat with a GGUF model in the terminal; plain text when a pipe is on either side"
+CHAT_HELP = "Chat with a GGUF model in the terminal; plain text when a pipe is on either side."
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(prog="tui", description="Talk to a local model in the terminal, offline.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    chat = commands.add_parser("chat", help=CHAT_HELP, description=CHAT_HELP.capitalize() + ".")
+    chat = commands.add_parser("chat", help=CHAT_HELP, description=CHAT_HELP)
     add_model_flags(chat)
     chat.add_argument("--system", metavar="TEXT", help="system prompt (default: the prompt format's own)")
     chat.add_argument("--no-tui", action="store_true", help="plain text instead of the screen")

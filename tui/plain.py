@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, ToolError
 from tui.text import visible
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def chat_plainly(settings: ChatSettings, load: Load, stdin: TextIO, stdout: Text
     stderr.flush()
     engine = load(lambda fraction: True)
     try:
-        for note in engine.notes:
-            stderr.write(f"{visible(note)}\n")
+        stderr.writelines(f"{visible(note)}\n" for note in engine.notes)
         session = ChatSession(engine, system=settings.system, sampling=settings.sampling)
         if prompt is None:
             converse(session, stdin, stdout, stderr)
@@ -62,8 +61,6 @@ def read_prompt(stdin: TextIO) -> str:
 
 def converse(session: ChatSession, stdin: TextIO, stdout: TextIO, stderr: TextIO) -> None:
     """Answer line by line until the input ends."""
-    from configs.errors import ToolError
-
     stderr.write(_HELP)
     while True:
         stderr.write("> ")
@@ -94,17 +91,19 @@ def say(reply: Reply, stdout: TextIO, stderr: TextIO, *, stoppable: bool = False
         for piece in reply:
             stdout.write(visible(piece))
             stdout.flush()
+        ended = reply.finish
     except KeyboardInterrupt:
         if not stoppable:
             raise
+        ended = "cancelled"
     stdout.write("\n")
     stdout.flush()
-    stderr.write(f"{_figures(reply)}\n")
+    stderr.write(f"{_figures(reply, ended)}\n")
 
 
-def _figures(reply: Reply) -> str:
+def _figures(reply: Reply, ended: str) -> str:
     speed = f", {reply.tokens / reply.seconds:.1f} tokens/s" if reply.seconds > 0 else ""
-    why = {"length": ", cut at --max-tokens", "cancelled": ", stopped"}.get(reply.finish, "")
+    why = {"length": ", cut at --max-tokens", "cancelled": ", stopped"}.get(ended, "")
     return f"[{reply.prompt_tokens} + {reply.tokens} tokens{speed}{why}]"
 
 

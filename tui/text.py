@@ -6,7 +6,7 @@ _KEPT = "\n\t"
 # NUL..US and DEL get their pictures (U+2400..), C1 controls the replacement character: a terminal
 # would obey them, and a reader should see that they are there.
 _VISIBLE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in _KEPT}
-_VISIBLE |= {0x7F: 0x2421} | {code: 0xFFFD for code in range(0x80, 0xA0)}
+_VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 
 
 def visible(text: str) -> str:

@@ -153,7 +153,7 @@ class ChatWorker:
             self._stream(turn, self._session)
         except ToolError as error:
             self._post(ReplyFailed(turn.number, str(error)))
-        except Exception as error:  # noqa: BLE001  the edge of the thread: the chat goes on
+        except Exception as error:  # the edge of the thread: the chat goes on
             logger.exception("the reply failed")
             self._post(ReplyFailed(turn.number, f"unexpected {type(error).__name__}: {error}"))
 

@@ -69,5 +69,3 @@ def shown(widget: UserMessage | ReplyMessage | Note) -> str:
 def notes(app: Any) -> list[str]:
     """What the program has said in the conversation."""
     return [shown(note) for note in app.screen.query(Note)]
-
-

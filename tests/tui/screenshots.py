@@ -6,7 +6,6 @@ A scripted conversation on a fixed size gives the same bytes every time.
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from runtime.engine import Sampling
 from runtime.scripted import ScriptedEngine
 from tests.tui.driving import ended_replies, until, write
 from tests.tui.scripted import loader
+from tests.tui.svg import mended
 from tui.app import ChatApp
 from tui.widgets.prompt_input import PromptInput
 from tui.worker import ChatWorker
 
-SIZE = (100, 34)
+SIZE = (100, 32)
 MODEL_LABEL = "formosa-7b-q4_0"
 
 QUESTION = """請閱讀以下文章，回答問題。
@@ -32,16 +32,8 @@ QUESTION = """請閱讀以下文章，回答問題。
 ANSWER = """答案是 2。
 
 文章第一句說，臺灣雲豹棲息於闊葉林，「主要在樹上活動」，因此選「樹上」。"""
-FOLLOW_UP = "牠為什麼不選「河岸」？"
-SECOND = "文中沒有提到河岸：棲地是中央山脈的闊葉林，獵物是獼猴、山羌與鳥類。這一題的依據只有「樹上」。"
-
-# Made of the terminal's own fonts: a document that is read offline must not ask for others.
-_FONT_FACE = re.compile(r"\s*@font-face\s*\{[^}]*\}")
-_FONT_FAMILY = re.compile(r"font-family:\s*Fira Code,\s*monospace")
-_FONTS = (
-    "font-family: 'Noto Sans Mono CJK TC', 'Sarasa Mono TC', 'DejaVu Sans Mono', Menlo, Consolas, "
-    "'Microsoft JhengHei', 'PingFang TC', monospace"
-)
+FOLLOW_UP = "為什麼不選「河岸」？"
+SECOND = "文中沒有提到河岸：棲地是中央山脈的闊葉林，獵物是獼猴、山羌與鳥類。"
 
 
 async def draw_chat() -> str:
@@ -58,15 +50,10 @@ async def draw_chat() -> str:
         return app.export_screenshot(title=f"tui chat --model {MODEL_LABEL}.gguf")
 
 
-def offline(svg: str) -> str:
-    """Take the remote fonts out of a picture and name fonts that have Chinese."""
-    return _FONT_FAMILY.sub(_FONTS, _FONT_FACE.sub("", svg))
-
-
 def main(output: Path) -> None:
     """Write every picture into the folder `output`."""
     output.mkdir(parents=True, exist_ok=True)
-    write_text(output / "tui-chat.svg", offline(asyncio.run(draw_chat())))
+    write_text(output / "tui-chat.svg", mended(asyncio.run(draw_chat())))
 
 
 if __name__ == "__main__":

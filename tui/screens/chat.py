@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.screen import Screen
@@ -17,7 +18,6 @@ from tui import words
 from tui.commands import read_command, unescape
 from tui.messages import (
     LoadFailed,
-    LoadGivenUp,
     LoadProgress,
     ModelReady,
     ReplyEnded,
@@ -25,6 +25,7 @@ from tui.messages import (
     ReplyStarted,
     ReplyText,
 )
+from tui.screens.help import HelpScreen
 from tui.stopwatch import Stopwatch
 from tui.widgets.conversation import Conversation
 from tui.widgets.message_view import ReplyMessage
@@ -48,7 +49,7 @@ class ModelState(Enum):
 class ChatScreen(Screen[None]):
     """One conversation with one model."""
 
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop"),
         Binding("ctrl+l", "new_conversation", "New conversation", id="chat.new", priority=True),
         Binding("pageup", "scroll_page(-1)", "Scroll up", id="chat.up", priority=True),
@@ -56,6 +57,8 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+home", "scroll_to_beginning", "Beginning", id="chat.top", priority=True),
         Binding("ctrl+end", "scroll_to_end", "End", id="chat.bottom", priority=True),
     ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-wide")]  # noqa: RUF012  declared by Textual
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (12, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = "#prompt"
 
     class LoadError(Message):
@@ -119,7 +122,7 @@ class ChatScreen(Screen[None]):
             self._ask(unescape(event.text))
 
     def _do(self, command: str) -> None:
-        actions = {"clear": self.action_new_conversation, "help": self.app.action_help, "quit": self.app.exit}
+        actions = {"clear": self.action_new_conversation, "help": self._show_help, "quit": self.app.exit}
         if command in actions:
             self._prompt.clear()
             actions[command]()
@@ -135,6 +138,9 @@ class ChatScreen(Screen[None]):
             self._worker.load()
         self._worker.ask(self._turn, text)
         self._enter(words.READING if self._model is ModelState.READY else words.LOADING)
+
+    def _show_help(self) -> None:
+        self.app.push_screen(HelpScreen())
 
     def action_stop(self) -> None:
         """End what is going on: the load, or the reply."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -15,7 +17,9 @@ from tui import words
 class HelpScreen(ModalScreen[None]):
     """Closed by Esc, F1, Enter or a click beside the card."""
 
-    BINDINGS = [Binding("escape,f1,enter,q", "close", words.HELP_CLOSE, id="help.close", priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "close", words.HELP_CLOSE, id="help.close", priority=True)
+    ]
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help-card") as card:
@@ -33,8 +37,5 @@ class HelpScreen(ModalScreen[None]):
 def help_content() -> Content:
     """Lay out keys and what they do in two columns."""
     width = max(len(keys) for keys, _ in words.HELP_ROWS)
-    rows = [
-        Content.assemble((keys.ljust(width), "bold $primary"), "   ", meaning)
-        for keys, meaning in words.HELP_ROWS
-    ]
+    rows = [Content.assemble((keys.ljust(width), "bold $primary"), "   ", meaning) for keys, meaning in words.HELP_ROWS]
     return Content("\n").join(rows)

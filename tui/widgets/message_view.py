@@ -25,9 +25,8 @@ class UserMessage(Static):
 class Note(Static):
     """What the program has to say."""
 
-    def __init__(self, text: str, *, error: bool = False) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__(Content(visible(text)), classes="message note")
-        self.set_class(error, "-error")
 
 
 class ReplyMessage(Static):
@@ -95,7 +94,7 @@ class ReplyMessage(Static):
             text, style = self._foot
             parts.append((f"\n{text}", style))
         elif not self._text:
-            parts.append((f"\n{self._state}", "$text-muted"))
+            parts.append((f"\n{self._state}", "$foreground 60%"))
         self.update(Content.assemble(*parts))
 
 
@@ -104,9 +103,9 @@ def _foot(figures: ReplyFigures, *, unsaid: bool) -> tuple[str, str]:
     if figures.finish == "cancelled":
         return (words.STOPPED_UNSAID if unsaid else words.STOPPED), "$warning"
     if unsaid:
-        return words.EMPTY_REPLY, "$text-muted"
+        return words.EMPTY_REPLY, "$foreground 60%"
     if figures.finish == "length":
         return words.CUT.format(tokens=figures.tokens), "$warning"
     if figures.tokens_per_second:
-        return words.SPEED.format(tokens=figures.tokens, speed=figures.tokens_per_second), "$text-disabled"
-    return words.TOKENS.format(tokens=figures.tokens), "$text-disabled"
+        return words.SPEED.format(tokens=figures.tokens, speed=figures.tokens_per_second), "$foreground 45%"
+    return words.TOKENS.format(tokens=figures.tokens), "$foreground 45%"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Selection
@@ -18,7 +19,7 @@ class PromptInput(TextArea):
     """A text area that grows with what is written."""
 
     # Ctrl+J is the one newline key that every terminal passes on; Shift+Enter needs the kitty protocol.
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="prompt.send", priority=True),
         Binding("ctrl+j,shift+enter,alt+enter", "newline", "New line", id="prompt.newline", priority=True),
     ]

@@ -43,7 +43,7 @@ class StatusLine(Widget):
         if self.context_size:
             parts.append(self._context_part())
         if self.speed:
-            parts.append(Content.styled(f"{self.speed:.1f} tokens/s", "$text-muted"))
+            parts.append(Content.styled(f"{self.speed:.1f} tokens/s", "$foreground 60%"))
         left = _fit(parts, width)
         return left + _right_hint(width - left.cell_length)
 
@@ -54,7 +54,7 @@ class StatusLine(Widget):
 
     def _context_part(self) -> Content:
         share = self.context_used / self.context_size
-        style = "$warning" if share >= _FULL_FROM else "$text-muted"
+        style = "$warning" if share >= _FULL_FROM else "$foreground 60%"
         return Content.styled(f"context {self.context_used:,} / {self.context_size:,} ({share:.0%})", style)
 
 
@@ -80,7 +80,7 @@ def _right_hint(room: int) -> Content:
     """The keys, as many as fit on the right; quit and help stay longest."""
     for first in range(len(words.KEYS_HINT)):
         hint = Content("  ").join(
-            Content.assemble((key, "bold $primary"), (f" {meaning}", "$text-muted"))
+            Content.assemble((key, "bold $primary"), (f" {meaning}", "$foreground 60%"))
             for key, meaning in words.KEYS_HINT[first:]
         )
         if hint.cell_length + 3 <= room:

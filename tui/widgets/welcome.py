@@ -13,13 +13,13 @@ class Welcome(Static):
 
     def __init__(self, model_label: str) -> None:
         keys = [
-            Content.assemble((f"{key:>7}", "bold $primary"), (f"  {meaning:<9}", "$text-muted"))
+            Content.assemble((f"{key:>7}", "bold $primary"), (f"  {meaning:<9}", "$foreground 60%"))
             for key, meaning in words.KEYS_HINT
         ]
         super().__init__(
             Content.assemble(
                 (f"{model_label}\n", "bold $accent"),
-                (f"{words.WELCOME}\n\n", "$text-muted"),
+                (f"{words.WELCOME}\n\n", "$foreground 60%"),
                 Content("\n").join(keys),
             ),
             id="welcome",

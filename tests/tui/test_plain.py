@@ -1,0 +1,104 @@
+"""The chat without a screen."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from configs.errors import ConfigError, ToolError
+from runtime.engine import ModelOptions, Sampling
+from runtime.scripted import ScriptedEngine
+from tests.tui.scripted import loader
+from tui.launch import can_show_screen
+from tui.plain import chat_plainly, read_prompt
+from tui.settings import ChatSettings
+
+SETTINGS = ChatSettings(options=ModelOptions(model=Path("m.gguf")), sampling=Sampling())
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def pipe(data: bytes) -> io.TextIOWrapper:
+    """What the other end of a pipe has written."""
+    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
+
+
+def plainly(engine: ScriptedEngine, stdin: io.TextIOBase) -> tuple[int, str, str]:
+    """Hold a plain chat; returns (exit code, stdout, stderr)."""
+    out, err = io.StringIO(), io.StringIO()
+    code = chat_plainly(SETTINGS, loader(engine), stdin, out, err)  # type: ignore[arg-type]
+    assert engine.closed
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_a_pipe_is_one_prompt_and_stdout_is_only_the_reply() -> None:
+    engine = ScriptedEngine(["答案是 2。\n\x1b[31m"])
+    code, out, err = plainly(engine, pipe("\ufeff第一行\n第二行\n".encode()))
+    assert (code, out) == (0, "答案是 2。\n␛[31m\n")
+    assert "tokens" in err
+    assert "\x1b" not in out + err
+    assert "第一行\n第二行" in "".join(chr(token) for token in engine.prompts[0] if token < 0x110000)
+
+
+@pytest.mark.parametrize("data", [b"", b" \n\t\n", "你好".encode("big5")])
+def test_a_pipe_without_text_is_refused(data: bytes) -> None:
+    with pytest.raises(ConfigError, match="standard input"):
+        read_prompt(pipe(data))
+
+
+def test_lines_are_answered_until_the_input_ends() -> None:
+    engine = ScriptedEngine(["one", "two", "three"])
+    code, out, err = plainly(engine, Terminal("a\n\nb\n/clear\nc\n"))
+    assert (code, out) == (0, "one\ntwo\nthree\n")
+    assert err.count("> ") == 6
+    third = "".join(chr(token) for token in engine.prompts[2] if token < 0x110000)
+    assert "two" not in third
+
+
+def test_quit_ends_the_lines() -> None:
+    assert plainly(ScriptedEngine(["one"]), Terminal("/quit\na\n"))[1] == ""
+
+
+def test_an_error_between_lines_is_told_and_the_chat_goes_on() -> None:
+    code, out, err = plainly(ScriptedEngine(["ok"], context_size=200), Terminal("長" * 300 + "\nshort\n"))
+    assert (code, out) == (0, "ok\n")
+    assert "error: this message takes" in err
+
+
+def test_ctrl_c_stops_a_typed_reply_but_ends_a_piped_one() -> None:
+    class Interrupted(io.StringIO):
+        def write(self, text: str) -> int:
+            if "b" in text:
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    for stdin, ends in ((Terminal("x\n/quit\n"), False), (pipe(b"x"), True)):
+        out, err = Interrupted(), io.StringIO()
+        engine = ScriptedEngine(["a b c"])
+        if ends:
+            with pytest.raises(KeyboardInterrupt):
+                chat_plainly(SETTINGS, loader(engine), stdin, out, err)  # type: ignore[arg-type]
+        else:
+            assert chat_plainly(SETTINGS, loader(engine), stdin, out, err) == 0  # type: ignore[arg-type]
+            assert "stopped" in err.getvalue()
+        assert out.getvalue().startswith("a")
+        assert engine.closed
+
+
+def test_an_engine_error_ends_a_pipe() -> None:
+    with pytest.raises(ToolError, match="out of breath"):
+        plainly(ScriptedEngine(["a b"], error="out of breath"), pipe(b"x"))
+
+
+@pytest.mark.parametrize("without", [None, 0, 1, 2])
+def test_a_screen_needs_three_terminals(without: int | None) -> None:
+    streams = tuple(io.StringIO() if at == without else Terminal() for at in range(3))
+    assert can_show_screen(streams, {"TERM": "xterm"}) is (without is None)  # type: ignore[arg-type]
+    assert can_show_screen(streams, {"TERM": "dumb"}) is False  # type: ignore[arg-type]
