@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-CODELLAMA_ROWS = 32016
+_LLAMA_CPP_IDS = {"bos": 1, "eos": 2, "unk": 0}
+"""What llama.cpp assumes of a SentencePiece vocabulary that does not say."""
+
+_CODELLAMA_ROWS = 32016
 """The one vocabulary size whose fill-in-the-middle tokens llama.cpp's converter knows by heart."""
 
 
@@ -191,12 +194,12 @@ def _add_tokenizer(writer: GGUFWriter, base: BaseModel, tokenizer: TokenizerFile
     writer.add_token_types(table.kinds)
     special = _special_tokens(base, tokenizer)
     for kind, number in (("bos", processor.bos_id()), ("eos", processor.eos_id()), ("unk", processor.unk_id())):
-        if number >= 0:
+        if number not in (-1, _LLAMA_CPP_IDS[kind]):  # the converter leaves out what no configuration states
             special.special_token_ids.setdefault(kind, number)
     if formats:
         special.chat_template = formats.prompt.chat_template
     special.add_to_gguf(writer, quiet=True)
-    if base.vocab_rows == CODELLAMA_ROWS:
+    if base.vocab_rows == _CODELLAMA_ROWS:
         _add_codellama(writer)
 
 

@@ -6,7 +6,7 @@ import functools
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -188,7 +188,7 @@ def _huggingface_job(spec: TensorSpec, dtype: str, base: BaseModel, adapters: Se
 
 
 def _gguf_jobs(base: BaseModel, adapters: Sequence[Adapter], file_type: str) -> tuple[TensorJob, ...]:
-    """Every tensor under llama.cpp's name, in the order and of the types that llama-quantize writes."""
+    """Every tensor under llama.cpp's name, of the types and in the order that its own tools give them."""
     config = base.config
     names = {
         gguf_name(name, architecture=config.gguf_architecture, layers=config.num_hidden_layers): name for name in base.specs
@@ -204,8 +204,16 @@ def _gguf_jobs(base: BaseModel, adapters: Sequence[Adapter], file_type: str) -> 
     types = choose_types(specs, file_type)
     return tuple(
         _gguf_job(specs[name], types[name], file_type, readers[name], names.get(name, ""), base, adapters)
-        for name in sorted(specs, key=gguf_order)
+        for name in _file_order(specs, names, file_type, base)
     )
+
+
+def _file_order(specs: Iterable[str], names: Mapping[str, str], file_type: str, base: BaseModel) -> list[str]:
+    """llama-quantize sorts by block and name; the converter, which makes the other types, goes file by file."""
+    if file_type in QUANTIZED:
+        return sorted(specs, key=gguf_order)
+    home = {name: number for number, file in enumerate(base.weights.files) for name in file.specs}
+    return sorted(specs, key=lambda name: (home[names[name]], names[name]) if name in names else (-1, name))
 
 
 def _gguf_job(

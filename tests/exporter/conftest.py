@@ -1,0 +1,53 @@
+"""Exports made once, and the models they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tests.tiny import run_cli
+
+Merge = Callable[..., Path]
+
+
+def merge(base: Path, output: Path, *adapters: Path, format: str = "gguf", type: str = "", **flags: object) -> Path:  # noqa: A002
+    """Run `exporter merge`, which must succeed; returns the output."""
+    words: list[object] = ["--base", base, "--format", format, "--output", output]
+    for adapter in adapters:
+        words += ["--adapter", adapter]
+    if type:
+        words += ["--type", type]
+    for name, value in flags.items():
+        words += [f"--{name}", value]
+    code, _, err = run_cli("exporter.cli", "merge", *words)
+    assert code == 0, err
+    return output
+
+
+@pytest.fixture(scope="session")
+def bf16_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of 256, so that the output matrix is q6_K; bf16; the shape of real models in small."""
+    return tiny.base(
+        tmp_path_factory.mktemp("model") / "bf16", hidden=256, intermediate=320, layers=3, heads=8, kv_heads=2,
+        dtype="bfloat16", seed=3,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def bf16_adapter(bf16_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.adapter(bf16_base, tmp_path_factory.mktemp("adapter") / "bf16", r=12, alpha=20, seed=4)
+
+
+@pytest.fixture(scope="session")
+def exports(tiny_base: Path, tiny_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """The tiny model merged into every type, by type; "huggingface" is a folder."""
+    folder = tmp_path_factory.mktemp("exports")
+    found = {
+        type: merge(tiny_base, folder / f"{type}.gguf", tiny_adapter, type=type)
+        for type in ("f32", "f16", "bf16", "q8_0", "q4_0")
+    }
+    found["huggingface"] = merge(tiny_base, folder / "huggingface", tiny_adapter, format="huggingface")
+    yield found
