@@ -36,7 +36,7 @@ def resolve(source: str, what: str) -> Path:
     hub = require("huggingface_hub", "train")
     try:
         return Path(hub.snapshot_download(source, allow_patterns=_HUB_FILES))
-    except Exception as error:  # noqa: BLE001  the hub client raises many kinds; each means "not to be had"
+    except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ToolError(f"there is no folder {source}, and the hub did not give it: {first_line}") from error
 
@@ -54,14 +54,20 @@ def check_base(folder: Path) -> None:
     tokenizer = SentencePieceTokenizer.from_folder(folder)
     rows = config.get("vocab_size")
     if isinstance(rows, int) and tokenizer.size > rows:
-        raise ConfigError(f"{folder}: the tokenizer has {tokenizer.size:,} ids, but the model has {rows:,} rows for them")
+        raise ConfigError(
+            f"{folder}: the tokenizer has {tokenizer.size:,} ids, but the model has {rows:,} rows for them"
+        )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         is_adapter = (folder / "adapter_config.json").is_file()
-        hint = "this is an adapter; --init-adapter takes one" if is_adapter else "a base model in Hugging Face layout is needed"
+        hint = (
+            "this is an adapter; --init-adapter takes one"
+            if is_adapter
+            else "a base model in Hugging Face layout is needed"
+        )
         raise ConfigError(f"{folder} has no config.json", hint=hint)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -108,18 +114,20 @@ def check_safetensors(path: Path) -> None:
         raise ConfigError(f"{path} is not a whole safetensors file: {error}", hint="copy it again") from error
     expected = 8 + length + max(ends, default=0)
     if path.stat().st_size != expected:
-        raise ConfigError(f"{path} has {path.stat().st_size:,} bytes, its header says {expected:,}", hint="copy it again")
+        raise ConfigError(
+            f"{path} has {path.stat().st_size:,} bytes, its header says {expected:,}", hint="copy it again"
+        )
 
 
 def base_identity(folder: Path) -> dict[str, Any]:
-    """What tells this base from another: name, size and sampled hash of each weight file, hashes of config and tokenizer."""
+    """What tells this base from another: name, size and sampled hash of weights, config and tokenizer."""
     files = [*weight_files(folder), folder / "config.json", folder / TOKENIZER_FILE]
     listed = [{"name": path.name, "size": path.stat().st_size, "sample_sha256": _sample_sha256(path)} for path in files]
     return {"name": folder.resolve().name, "files": listed, "sha256": sha256_text(json.dumps(listed))}
 
 
 def _sample_sha256(path: Path) -> str:
-    """Hash of up to 64 evenly spread 64 KiB windows: all of a small file, and enough of a large one to see a retraining."""
+    """Hash of 64 evenly spread windows of 64 KiB: all of a small file, enough of a large one to see a retraining."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

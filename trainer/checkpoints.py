@@ -42,7 +42,9 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
 
 def by_step(work: Path) -> list[Path]:
     """Checkpoint folders, oldest first, torn ones among them."""
-    numbered = [path for path in work.glob(f"{CHECKPOINT_PREFIX}*") if path.name.removeprefix(CHECKPOINT_PREFIX).isdigit()]
+    numbered = [
+        path for path in work.glob(f"{CHECKPOINT_PREFIX}*") if path.name.removeprefix(CHECKPOINT_PREFIX).isdigit()
+    ]
     return sorted(numbered, key=step_of)
 
 

@@ -66,11 +66,17 @@ def _add_fit(commands: Any) -> None:
     parser.add_argument("--data", required=True, type=Path, metavar="DATA", help="dataset folder")
     parser.add_argument("--output", required=True, type=Path, metavar="ADAPTER", help="adapter folder to write")
     parser.add_argument("--preset", default="formosa", metavar="NAME|FILE", help="default: formosa")
-    parser.add_argument("--init-adapter", default="", metavar="ADAPTER", help="adapter (folder or hub id) to train further")
+    parser.add_argument(
+        "--init-adapter", default="", metavar="ADAPTER", help="adapter (folder or hub id) to train further"
+    )
     parser.add_argument("--deepspeed", default="", metavar="NAME|FILE|none", help="default: the preset's, else zero2")
-    parser.add_argument("--gpus", default="", metavar="N|0,2", help="how many or which; processes on a CPU (default: all GPUs, or 1)")
+    parser.add_argument(
+        "--gpus", default="", metavar="N|0,2", help="how many or which; processes on a CPU (default: all GPUs, or 1)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=VALUE", dest="overrides", help="change one setting")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="section.key=VALUE", dest="overrides", help="change one setting"
+    )
     _output_flags(parser)
     parser.set_defaults(handler=_fit)
 
@@ -117,7 +123,9 @@ def _narrate_prepared(prepared: Prepared, output: Path) -> None:
     if meta["validation_share"] and not meta["validation"]:
         print("no row is left to validate on: every passage is shared by too many rows", file=sys.stderr)
     if meta["rejected"]:
-        print(f"{meta['rejected']} rows left out, with their reasons, are in {output / 'rejected.csv'}", file=sys.stderr)
+        print(
+            f"{meta['rejected']} rows left out, with their reasons, are in {output / 'rejected.csv'}", file=sys.stderr
+        )
     print(f"wrote {output}", file=sys.stderr)
 
 
@@ -158,5 +166,7 @@ def _print_fitted(output: Path, *, as_json: bool) -> None:
         print(json.dumps(record, ensure_ascii=False))
         return
     result = record["result"]
-    accuracy = "" if result["accuracy"] is None else f", accuracy {result['accuracy']:.1%} on {result['evaluation_rows']} rows"
+    accuracy = (
+        "" if result["accuracy"] is None else f", accuracy {result['accuracy']:.1%} on {result['evaluation_rows']} rows"
+    )
     print(f"{output}: best step {record['best_step']} of {result['steps']}{accuracy}")

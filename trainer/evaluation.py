@@ -6,7 +6,7 @@ once; an option's score is the log probability of the rest of its label. Nothing
 
 from __future__ import annotations
 
-import os
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,26 +44,35 @@ class Score:
     rows: int
 
 
-def make_probes(examples: Sequence[Example], formats: Formats, tokenizer: Tokenizer, rows: int, seed: int) -> list[Probe]:
+def make_probes(
+    examples: Sequence[Example], formats: Formats, tokenizer: Tokenizer, rows: int, seed: int
+) -> list[Probe]:
     """Probes of a fixed, seeded choice of `rows` exam rows (0: all of them)."""
     questions = [example.question for example in examples if example.question and formats.question]
     if rows and rows < len(questions):
-        questions = random.Random(seed).sample(questions, rows)
+        questions = random.Random(seed).sample(questions, rows)  # noqa: S311
     return [make_probe(question, formats, tokenizer) for question in questions]
 
 
 def make_probe(question: Question, formats: Formats, tokenizer: Tokenizer) -> Probe:
     """The probe of one question; blank options cannot be answered with."""
-    assert formats.question is not None and question.answer is not None
+    assert formats.question is not None
+    assert question.answer is not None
     prompt, labels = label_ids(formats.prompt, formats.question, question, tokenizer)
-    shared = len(os.path.commonprefix(labels))
-    shared = min(shared, min(map(len, labels)) - 1)
+    shared = _shared_start(labels)
     places = question.answerable
     return Probe(
         context=(*prompt, *labels[0][:shared]),
         endings=tuple(tuple(labels[place - 1][shared:]) for place in places),
         answer=places.index(question.answer),
     )
+
+
+def _shared_start(labels: Sequence[Sequence[int]]) -> int:
+    """Tokens that all labels begin with, leaving each at least one of its own."""
+    shortest = min(map(len, labels))
+    same = (len({label[place] for label in labels}) == 1 for place in range(shortest - 1))
+    return next((place for place, is_same in enumerate(same) if not is_same), shortest - 1)
 
 
 def evaluate(
@@ -78,7 +87,7 @@ def evaluate(
     ordered = sorted(probes, key=lambda probe: len(probe.context))
     mine = ordered[rank::world]
     batches = [mine[place : place + batch_size] for place in range(0, len(mine), batch_size)]
-    passes = -(-(-(-len(ordered) // world)) // batch_size)
+    passes = math.ceil(math.ceil(len(ordered) / world) / batch_size)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     was_training = model.training
     model.eval()
@@ -100,18 +109,20 @@ def _rank_and_world() -> tuple[int, int]:
     return 0, 1
 
 
-def _score_batch(model: torch.nn.Module, probes: Sequence[Probe], padding_id: int, device: torch.device) -> torch.Tensor:
+def _score_batch(
+    model: torch.nn.Module, probes: Sequence[Probe], padding_id: int, device: torch.device
+) -> torch.Tensor:
     """[right answers, summed loss, rows] of one batch."""
     # Endings that share all but their last token share a sequence: labels of one more token need only the context.
     stems = [(place, stem) for place, probe in enumerate(probes) for stem in sorted({e[:-1] for e in probe.endings})]
     sequences = [[*probes[place].context, *stem] for place, stem in stems]
     starts = [len(probes[place].context) - 1 for place, _ in stems]
     log_probs_KV, offsets = _log_probs(model, sequences, starts, padding_id, device)
-    row_of = {stem: offset for stem, offset in zip(stems, offsets, strict=True)}
+    row_of = dict(zip(stems, offsets, strict=True))
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     for place, probe in enumerate(probes):
         scores = torch.stack(
-            [sum(log_probs_KV[row_of[place, e[:-1]] + step, id_] for step, id_ in enumerate(e)) for e in probe.endings]  # type: ignore[arg-type, misc]
+            [sum(log_probs_KV[row_of[place, e[:-1]] + step, id_] for step, id_ in enumerate(e)) for e in probe.endings]
         )
         loss = F.cross_entropy(scores[None], torch.tensor([probe.answer], device=device))
         is_right = (scores.argmax() == probe.answer).double()

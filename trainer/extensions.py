@@ -1,19 +1,54 @@
-"""Locks of torch's C++ extension builds.
+"""The C++ extension that DeepSpeed builds at its first start on a CPU.
 
-DeepSpeed builds a small extension at its first start on a CPU. A build that is killed leaves a lock file behind, and
-every later start polls for it without end (torch's FileBaton).
+It takes about a minute, once. A build that is killed leaves a lock file behind, and every later start polls for it
+without end (torch's FileBaton).
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+
+from configs.errors import MachineError
+
+_EXTENSION = "deepspeed_shm_comm"
+
+
+def scripts_path(path: str, scripts: str) -> str:
+    """PATH with the environment's scripts in front: `ninja` is there, activated or not."""
+    return scripts + os.pathsep + path if path else scripts
+
+
+def is_built() -> bool:
+    """Whether the extension of a CPU start is there already."""
+    return any(_folder().glob(f"*/{_EXTENSION}/*.so"))
+
+
+def check_compiler(path: str) -> None:
+    """Refuse a start that would have to build the extension and cannot.
+
+    Args:
+        path: the PATH that the build will see.
+
+    Raises:
+        MachineError: there is no C++ compiler or no ninja.
+    """
+    for needed, programs in (("a C++ compiler", (os.environ.get("CXX", "c++"), "g++")), ("ninja", ("ninja",))):
+        if not any(shutil.which(program, path=path) for program in programs):
+            raise MachineError(
+                f"DeepSpeed must build an extension once, and this machine has no {needed.removeprefix('a ')}",
+                hint="install it, or train with --deepspeed none",
+            )
+
+
+def _folder() -> Path:
+    root = os.environ.get("TORCH_EXTENSIONS_DIR")
+    return Path(root) if root else Path.home() / ".cache" / "torch_extensions"
 
 
 def remove_locks(*, before: float = float("inf"), after: float = float("-inf")) -> None:
     """Remove the build locks of DeepSpeed's extensions that were made in a span of time, in seconds since the epoch."""
-    root = os.environ.get("TORCH_EXTENSIONS_DIR")
-    folder = Path(root) if root else Path.home() / ".cache" / "torch_extensions"
-    for lock in folder.rglob("lock"):
-        if lock.parent.name.startswith("deepspeed") and after <= lock.stat().st_mtime <= before:
+    for lock in _folder().glob("*/deepspeed*/lock"):
+        if after <= lock.stat().st_mtime <= before:
             lock.unlink(missing_ok=True)

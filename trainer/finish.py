@@ -24,7 +24,13 @@ from trainer.model import quantization, trainable_parameters
 from trainer.tokenizer import TOKENIZER_FILE
 from trainer.work import BEST_FOLDER, METRICS_FILE
 
-_TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json")
+_TOKENIZER_FILES = (
+    TOKENIZER_FILE,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.json",
+)
 _PACKAGES = ("lora2edge", "torch", "transformers", "peft", "deepspeed", "accelerate", "bitsandbytes", "sentencepiece")
 
 

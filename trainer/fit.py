@@ -60,9 +60,13 @@ def _as_tool_error(error: Exception) -> ToolError:
     if isinstance(error, ToolError):
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return MachineError(f"{error.filename or 'the work folder'}: the disk is full", hint="free some space and --resume")
+        return MachineError(
+            f"{error.filename or 'the work folder'}: the disk is full", hint="free some space and --resume"
+        )
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return MachineError("out of memory", hint="lower training.batch_size or training.max_length, or use zero3-offload")
+        return MachineError(
+            "out of memory", hint="lower training.batch_size or training.max_length, or use zero3-offload"
+        )
     first = " ".join(str(error).split())[:300]
     return ToolError(f"training failed with {type(error).__name__}: {first}")
 
@@ -153,8 +157,8 @@ def _checkpoint_to_resume(trainer: FitTrainer) -> str | None:
     if not job.resume:
         return None
     if reporter.is_first:
-        for folder in checkpoints.newest_complete(job.work)[1]:
-            reporter.say(f"{folder.name} was not written whole; it is now {checkpoints.set_aside(folder).name}")
+        for torn in checkpoints.newest_complete(job.work)[1]:
+            reporter.say(f"{torn.name} was not written whole; it is now {checkpoints.set_aside(torn).name}")
     trainer.accelerator.wait_for_everyone()
     folder = checkpoints.newest_complete(job.work)[0]
     step = checkpoints.step_of(folder) if folder else 0

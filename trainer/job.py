@@ -173,7 +173,9 @@ def deepspeed_config(name_or_path: str, *, on_gpu: bool) -> dict[str, Any] | Non
         raise ConfigError(f"{path} is not a DeepSpeed configuration")
     for section, remedy in (("optimizer", "set training.learning_rate"), ("scheduler", "set training.scheduler")):
         if section in config:
-            raise ConfigError(f"{path} has a section '{section}', which the settings decide", hint=f"leave it out and {remedy}")
+            raise ConfigError(
+                f"{path} has a section '{section}', which the settings decide", hint=f"leave it out and {remedy}"
+            )
     if (config.get("fp16") or {}).get("enabled") is True:
         raise ConfigError(f"{path} asks for fp16, which is not trained in", hint="set model.precision to bf16 or f32")
     stage = (config.get("zero_optimization") or {}).get("stage", 0)
@@ -210,7 +212,9 @@ def _checked_adapter(request: FitRequest) -> Path:
         ("lora.targets", sorted(config.get("target_modules") or []), sorted(lora.targets)),
     ):
         if found != asked:
-            raise ConfigError(f"the adapter {folder} has {key} = {found}, the settings say {asked}", hint=f"--set '{key}={found}'")
+            raise ConfigError(
+                f"the adapter {folder} has {key} = {found}, the settings say {asked}", hint=f"--set '{key}={found}'"
+            )
     return folder
 
 
@@ -245,4 +249,6 @@ def _check_same_run(job: Job) -> None:
     for key, value in job.identity.items():
         if before.get(key) != value:
             told = f"{before.get(key)}, now {value}" if len(str(value)) < 60 else "another one"
-            raise ConfigError(f"cannot resume: {key} was {told}", hint="give the old one, or --overwrite without --resume")
+            raise ConfigError(
+                f"cannot resume: {key} was {told}", hint="give the old one, or --overwrite without --resume"
+            )

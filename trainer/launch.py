@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from typing import Any
 from configs.atomic import write_text
 from configs.errors import ConfigError, MachineError, ToolError
 from configs.progress import Progress, show
-from trainer.extensions import remove_locks
+from trainer.extensions import check_compiler, is_built, remove_locks, scripts_path
 from trainer.job import Job
 from trainer.work import ERROR_FILE, JOB_FILE, LOCK_FILE, LOG_FILE, PROGRESS_FILE, clear_work, has_checkpoints
 
@@ -49,23 +50,35 @@ def train(job: Job) -> None:
         write_text(job.work / JOB_FILE, job.model_dump_json(indent=2))
         remove_locks(before=time.time() - _STALE_LOCK_SECONDS)
         try:
+            _announce_build(job)
             _run(job)
         except BaseException as error:
-            if not has_checkpoints(job.work) and not isinstance(error, _Crash):
+            if not has_checkpoints(job.work) and not isinstance(error, _CrashError):
                 shutil.rmtree(job.work, ignore_errors=True)
             raise
         shutil.rmtree(job.work, ignore_errors=True)
 
 
-class _Crash(ToolError):
+class _CrashError(ToolError):
     """The training process died without a sentence: its log is kept."""
+
+
+def _announce_build(job: Job) -> None:
+    if job.deepspeed is not None and not job.gpus and not is_built():
+        check_compiler(environment(job)["PATH"])
+        log.info("DeepSpeed builds its CPU extension now; this happens once and takes about a minute")
 
 
 def _run(job: Job) -> None:
     started = time.time()
     with (job.work / LOG_FILE).open("wb") as output:
         process = subprocess.Popen(
-            command(job), env=environment(job), stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
+            command(job),
+            env=environment(job),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             show(_events(process, job.work / PROGRESS_FILE), "fit")
@@ -80,7 +93,9 @@ def command(job: Job) -> list[str]:
     job_file = str(job.work / JOB_FILE)
     if job.deepspeed is None:
         return [sys.executable, "-P", "-m", "trainer.fit", job_file]
-    where = ["--include", f"localhost:{','.join(map(str, job.gpus))}"] if job.gpus else ["--num_gpus", str(job.processes)]
+    where = (
+        ["--include", f"localhost:{','.join(map(str, job.gpus))}"] if job.gpus else ["--num_gpus", str(job.processes)]
+    )
     # A hostfile at DeepSpeed's default place would be read unasked: name one that is not there.
     return [
         sys.executable, "-P", "-m", "deepspeed.launcher.runner",
@@ -95,6 +110,7 @@ def environment(job: Job) -> dict[str, str]:
     env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // job.processes)))
     # Every input is a local folder by now: nothing is left to ask the hub for.
     env |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    env["PATH"] = scripts_path(env.get("PATH", ""), sysconfig.get_path("scripts"))
     if not job.gpus:
         env["DS_ACCELERATOR"] = "cpu"
     elif job.deepspeed is None:
@@ -189,8 +205,12 @@ def _raise_error(job: Job, code: int | None) -> None:
         raise kinds.get(error["exit_code"], ToolError)(error["message"], error["hint"])
     if code or not job.output.is_dir():
         killed = code in (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
-        why = "was killed, most likely for want of memory" if killed else f"ended with code {code}: {_last_words(job.work)}"
-        raise _Crash(f"the training process {why}", hint=f"its log is {job.work / LOG_FILE}")
+        why = (
+            "was killed, most likely for want of memory"
+            if killed
+            else f"ended with code {code}: {_last_words(job.work)}"
+        )
+        raise _CrashError(f"the training process {why}", hint=f"its log is {job.work / LOG_FILE}")
 
 
 def _reported(path: Path) -> dict[str, Any] | None:

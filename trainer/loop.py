@@ -56,7 +56,7 @@ class Rhythm:
         return step % self.checkpoint_every == 0 and step < self.steps
 
 
-class Rows(Dataset[int]):
+class Rows(Dataset[int]):  # type: ignore[misc]  # torch is not followed by mypy
     """The whole run's rows, in order; items are row numbers."""
 
     def __init__(self, order: Sequence[int]) -> None:
@@ -81,7 +81,7 @@ class Collator:
         return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels), "rows": torch.tensor(rows)}
 
 
-class FitTrainer(Trainer):
+class FitTrainer(Trainer):  # type: ignore[misc]
     """Trains one job. All ranks run it; rank 0 writes."""
 
     def __init__(
@@ -102,6 +102,7 @@ class FitTrainer(Trainer):
         self.probes = probes
         self.padding_id = padding_id
         self.reporter = reporter
+        self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.best_score: tuple[float, float] | None = None
         self.last_score: Score | None = None
         self.last_loss = float("nan")
@@ -249,7 +250,7 @@ class FitTrainer(Trainer):
         self.reporter.progress(self.state.global_step, self.state.max_steps, f"loss {self.last_loss:.4f}{accuracy}")
 
 
-class _Conductor(TrainerCallback):
+class _Conductor(TrainerCallback):  # type: ignore[misc]
     """Tells Trainer when to evaluate and when to save."""
 
     def __init__(self, rhythm: Rhythm) -> None:

@@ -57,14 +57,16 @@ def load_model(job: Job, compute: torch.dtype, device: torch.device) -> PeftMode
         lora_alpha=lora.alpha if lora.alpha % 1 else int(lora.alpha),
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets),
-        base_model_name_or_path=job.base_name,
     )
     set_seed(job.settings.training.seed)
     try:
         model = get_peft_model(base, config)
     except ValueError as error:
-        raise ConfigError(f"no adapter fits this base: {' '.join(str(error).split())}", hint="set lora.targets") from error
+        raise ConfigError(
+            f"no adapter fits this base: {' '.join(str(error).split())}", hint="set lora.targets"
+        ) from error
     assert isinstance(model, PeftModel)
+    model.peft_config["default"].base_model_name_or_path = job.base_name
     if job.init_adapter:
         _load_adapter(model, job)
     return model
@@ -97,7 +99,7 @@ def _keep_weights_trainable_after_evaluation(model: PreTrainedModel) -> None:
     flows through them from then on, without a word."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+            module.support_avx512bf16_for_cpu = False
 
 
 def _load_adapter(model: PeftModel, job: Job) -> None:

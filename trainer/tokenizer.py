@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs.errors import ConfigError, require
 
@@ -90,7 +90,7 @@ def _added_tokens(folder: Path) -> dict[str, int]:
     return added | {token: int(id_) for token, id_ in _json(folder / "added_tokens.json").items()}
 
 
-def _json(path: Path) -> dict[str, dict[str, str | dict[str, str]]]:
+def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

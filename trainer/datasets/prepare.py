@@ -45,7 +45,9 @@ class PrepareOptions:
     def formats(self) -> Formats:
         """The formats that the dataset is rendered in and carries with it."""
         question = QuestionFormat.load(self.question_format)
-        return Formats(PromptFormat.load(self.prompt_format), question.with_convert(self.convert) if self.convert else question)
+        return Formats(
+            PromptFormat.load(self.prompt_format), question.with_convert(self.convert) if self.convert else question
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ def prepare(options: PrepareOptions) -> Prepared:
         if not path.is_file():
             raise ConfigError(f"{path} does not exist")
     fingerprint = _fingerprint(options, formats)
-    if output_is_done(options.output, recorded=_recorded(options.output), wanted=fingerprint, overwrite=options.overwrite):
+    if output_is_done(
+        options.output, recorded=_recorded(options.output), wanted=fingerprint, overwrite=options.overwrite
+    ):
         return Prepared(read_meta(options.output), (), made=False)
     sheets = read_sheets(options.sheets, options.columns or None)
     question_format = formats.question
