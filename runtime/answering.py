@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,7 +43,9 @@ class Asker:
         self._formats = formats
         self._question_format = question_format
         self._tokenizer = tokenizer
-        self._shared = _common_start([self._label_ids(probe)[0] for probe in _PROBES])
+        first, second = (self._label_ids(probe)[0] for probe in _PROBES)
+        differing = (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+        self._shared = first[: next(differing, 0)]
 
     def request(self, question: Question) -> ScoreRequest:
         """What to evaluate for a question.
@@ -95,7 +96,3 @@ def weigh(question: Question, log_probabilities: Sequence[float]) -> Answer:
         margin=(weights[ranked[0]] - weights[ranked[1]]) / total,
         warnings=tuple(warnings),
     )
-
-
-def _common_start(prompts: list[list[int]]) -> list[int]:
-    return list(os.path.commonprefix(prompts))

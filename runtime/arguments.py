@@ -31,7 +31,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that say how the next token is drawn."""
     group = parser.add_argument_group("sampling")
-    group.add_argument("--temperature", type=number(float, 0, 100), default=_SAMPLING.temperature, help="default: %(default)s")
+    group.add_argument(
+        "--temperature", type=number(float, 0, 100), default=_SAMPLING.temperature, help="default: %(default)s"
+    )
     group.add_argument("--top-p", type=number(float, 0, 1), default=_SAMPLING.top_p, help="default: %(default)s")
     group.add_argument("--top-k", type=number(int, 0), default=_SAMPLING.top_k, help="0: all; default: %(default)s")
     group.add_argument(
@@ -39,7 +41,9 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-tokens", type=number(int, 1), default=_SAMPLING.max_tokens, help="default: %(default)s")
     group.add_argument("--seed", type=number(int, 0), default=None, help="the same seed gives the same reply")
-    group.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end the reply here; may be repeated")
+    group.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end the reply here; may be repeated"
+    )
 
 
 def model_options(args: argparse.Namespace) -> ModelOptions:

@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from configs.atomic import output_is_done, sha256_file, staged_file
-from configs.errors import ConfigError, ToolError
+from configs.errors import ConfigError
 from configs.exam import Question, QuestionFormat
 from configs.formats import Formats
 from configs.progress import Progress
@@ -55,6 +56,8 @@ class Summary:
     """Rows that were answered with a warning."""
     errors: tuple[tuple[int, str, str], ...]
     """(row number, ID, reason) of every row without an answer."""
+    median_label_mass: float
+    """1 where nothing was answered."""
     already_made: bool = False
 
     @property
@@ -264,6 +267,7 @@ def _summary(
         labelled=len(graded),
         warnings=sum(bool(row.warnings) for row, _ in answered),
         errors=tuple((row.row.number, row.row.id, row.error) for row in rows if not row.answer),
+        median_label_mass=median([row.answer.label_mass for row, _ in answered if row.answer] or [1.0]),
     )
 
 

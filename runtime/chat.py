@@ -13,6 +13,8 @@ from runtime.interface import Engine, Finish, Sampling, Stream
 # without dropping again and the engine can keep the beginning of the prompt it has evaluated.
 _ROOM_AFTER_DROP = 0.75
 
+_DEFAULT_SAMPLING = Sampling()
+
 
 class Reply:
     """The assistant's answer on its way: iterate it once, for text in whole characters."""
@@ -72,7 +74,7 @@ class ChatSession:
         system: None takes the prompt format's own system text.
     """
 
-    def __init__(self, engine: Engine, *, system: str | None = None, sampling: Sampling = Sampling()) -> None:
+    def __init__(self, engine: Engine, *, system: str | None = None, sampling: Sampling = _DEFAULT_SAMPLING) -> None:
         self.history: list[Message] = []
         self.sampling = sampling
         self.system = system

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     from runtime.interface import Engine, ModelOptions
 
 
+_LOW_MASS = 0.5
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `runtime` and its commands."""
-    parser = argparse.ArgumentParser(prog="runtime", description="Answer questions and chat with a GGUF model, offline.")
+    parser = argparse.ArgumentParser(
+        prog="runtime", description="Answer questions and chat with a GGUF model, offline."
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_predict(commands.add_parser("predict", help="question sheet -> answers CSV", description=_PREDICT))
     _add_evaluate(commands.add_parser("evaluate", help="grade an answers CSV", description=_EVALUATE))
@@ -60,7 +65,9 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(handler=_evaluate)
     parser.add_argument("answers", type=Path, metavar="ANSWERS.csv")
-    parser.add_argument("--sheet", type=Path, required=True, metavar="GOLD.xlsx", help="the questions with their labels")
+    parser.add_argument(
+        "--sheet", type=Path, required=True, metavar="GOLD.xlsx", help="the questions with their labels"
+    )
     parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. answer=正解")
     parser.add_argument("--json", action="store_true", help="print JSON")
     common_flags(parser)
@@ -169,6 +176,11 @@ def _report(summary: Summary, args: argparse.Namespace) -> None:
         _say(f"row {number} (ID {identity}) has no answer: {reason}")
     if summary.warnings:
         _say(f"{summary.warnings} rows were answered with a warning; --columns full names it")
+    if summary.median_label_mass < _LOW_MASS:
+        _say(
+            f"the labels get only {summary.median_label_mass:.1%} of the probability in most rows: "
+            "is this the format the model was trained with?"
+        )
     if summary.labelled:
         _say(summary.accuracy.sentence())
     _say(
@@ -188,6 +200,7 @@ def _table(summary: Summary, output: Path) -> dict[str, object]:
         "accuracy": summary.accuracy.share,
         "interval": list(summary.accuracy.interval) if summary.labelled else None,
         "labelled": summary.labelled,
+        "median_label_mass": summary.median_label_mass,
         "warnings": summary.warnings,
         "errors": [{"row": number, "id": identity, "reason": reason} for number, identity, reason in summary.errors],
         "already_made": summary.already_made,

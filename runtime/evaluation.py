@@ -104,9 +104,11 @@ def evaluate(answers: Path, sheet: Path, columns: dict[str, str] | None = None) 
     rows = read_questions(sheet, columns=columns, need_answers=True).rows
     written = _read_answers(answers)
     waiting: dict[str, deque[str]] = defaultdict(deque)
-    for identity, cell in written:
-        waiting[identity].append(cell)
-    missing, without_label, pairs = [], [], []
+    for identity, written_cell in written:
+        waiting[identity].append(written_cell)
+    missing: list[str] = []
+    without_label: list[str] = []
+    pairs: list[tuple[int, int | None]] = []
     for row in rows:
         cell = waiting[row.id].popleft() if waiting[row.id] else None
         if cell is None:

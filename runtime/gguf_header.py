@@ -13,6 +13,7 @@ import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from configs.errors import ConfigError
 
@@ -63,7 +64,7 @@ class GgufHeader:
         return int(self.metadata.get(f"{self.architecture}.block_count", 0))
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """What is wrong with the file, to be completed with its name."""
 
 
@@ -82,7 +83,7 @@ def read_header(path: Path) -> GgufHeader:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             return _Reader(data).header(path)
-        except _Broken as broken:
+        except _BrokenError as broken:
             raise ConfigError(f"{path} {broken}") from None
         except (struct.error, IndexError):
             raise ConfigError(f"{path} is truncated: its header ends in the middle") from None
@@ -97,18 +98,18 @@ class _Reader:
 
     def header(self, path: Path) -> GgufHeader:
         if self._data[:4] != b"GGUF":
-            raise _Broken("is not a GGUF file (`exporter merge --format gguf` makes one)")
+            raise _BrokenError("is not a GGUF file (`exporter merge --format gguf` makes one)")
         self._at = 4
         version = self._scalar("<I")
         if version not in (2, 3):
-            raise _Broken(f"is a GGUF file of version {version}, which this program does not read")
+            raise _BrokenError(f"is a GGUF file of version {version}, which this program does not read")
         tensor_count, key_count = self._scalar("<Q"), self._scalar("<Q")
         if tensor_count > _MAX_TENSORS or key_count > _MAX_KEYS:
-            raise _Broken(f"is damaged: its header claims {tensor_count} tensors and {key_count} keys")
+            raise _BrokenError(f"is damaged: its header claims {tensor_count} tensors and {key_count} keys")
         metadata = self._metadata(key_count)
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
-            raise _Broken(f"is damaged: its alignment is {alignment}")
+            raise _BrokenError(f"is damaged: its alignment is {alignment}")
         tensors = self._tensors(tensor_count, alignment)
         digest = hashlib.sha256(self._data[: self._at]).hexdigest()
         return GgufHeader(path, metadata, tensors, len(self._data), digest)
@@ -118,7 +119,7 @@ class _Reader:
         for _ in range(count):
             key = self._string()
             if key in kept:
-                raise _Broken(f"is damaged: its header has {key} twice")
+                raise _BrokenError(f"is damaged: its header has {key} twice")
             value = self._value(self._scalar("<I"))
             if value is not None:
                 kept[key] = value
@@ -131,20 +132,20 @@ class _Reader:
             self._skip_array(self._scalar("<I"), self._scalar("<Q"))
             return None
         if kind not in _SCALARS:
-            raise _Broken(f"is damaged: its header has a value of unknown type {kind}")
-        value: MetaValue = struct.unpack_from(_SCALARS[kind], self._data, self._advance(struct.calcsize(_SCALARS[kind])))[0]
+            raise _BrokenError(f"is damaged: its header has a value of unknown type {kind}")
+        value: MetaValue = self._scalar(_SCALARS[kind])
         return value
 
     def _skip_array(self, kind: int, count: int) -> None:
         if count > _MAX_ARRAY_ITEMS:
-            raise _Broken(f"is damaged: its header claims an array of {count} items")
+            raise _BrokenError(f"is damaged: its header claims an array of {count} items")
         if kind == _STRING:
             for _ in range(count):
                 self._advance(self._string_length())
         elif kind in _SCALARS:
             self._advance(count * struct.calcsize(_SCALARS[kind]))
         else:
-            raise _Broken(f"is damaged: its header has an array of type {kind}")
+            raise _BrokenError(f"is damaged: its header has an array of type {kind}")
 
     def _tensors(self, count: int, alignment: int) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
@@ -153,17 +154,17 @@ class _Reader:
             name = self._string()
             dimensions = self._scalar("<I")
             if dimensions > _MAX_DIMENSIONS or name in shapes:
-                raise _Broken(f"is damaged: the tensor {name!r} is listed twice or has {dimensions} dimensions")
+                raise _BrokenError(f"is damaged: the tensor {name!r} is listed twice or has {dimensions} dimensions")
             shapes[name] = tuple(self._scalar("<Q") for _ in range(dimensions))
             elements, size = _BLOCKS.get(self._scalar("<I"), (1, 0))
             offset = self._scalar("<Q")
             if offset % alignment:
-                raise _Broken(f"is damaged: the tensor {name!r} starts at {offset}, out of line")
+                raise _BrokenError(f"is damaged: the tensor {name!r} starts at {offset}, out of line")
             ends.append((offset + math.prod(shapes[name]) // elements * size, name))
         start = -(-self._at // alignment) * alignment
         end, name = max(ends, default=(0, ""))
         if start + end > len(self._data):
-            raise _Broken(f"is truncated: {name} ends at byte {start + end:,}, the file has {len(self._data):,}")
+            raise _BrokenError(f"is truncated: {name} ends at byte {start + end:,}, the file has {len(self._data):,}")
         return shapes
 
     def _string(self) -> str:
@@ -172,19 +173,18 @@ class _Reader:
         return self._data[at : at + length].decode("utf-8", "replace")
 
     def _string_length(self) -> int:
-        length = self._scalar("<Q")
+        length: int = self._scalar("<Q")
         if length > _MAX_STRING_BYTES:
-            raise _Broken(f"is damaged: its header claims a string of {length} bytes")
+            raise _BrokenError(f"is damaged: its header claims a string of {length} bytes")
         return length
 
-    def _scalar(self, code: str) -> int:
-        value: int = struct.unpack_from(code, self._data, self._advance(struct.calcsize(code)))[0]
-        return value
+    def _scalar(self, code: str) -> Any:
+        return struct.unpack_from(code, self._data, self._advance(struct.calcsize(code)))[0]
 
     def _advance(self, count: int) -> int:
         """Step over `count` bytes and return where they began."""
         at = self._at
         if at + count > len(self._data):
-            raise _Broken("is truncated: its header ends in the middle")
+            raise _BrokenError("is truncated: its header ends in the middle")
         self._at = at + count
         return at

@@ -123,7 +123,9 @@ class Journal:
 
     def _check_header(self, header: dict[str, Any], identity: dict[str, Any]) -> None:
         if header.get("journal") != _KIND or header.get("version") != _VERSION:
-            raise ConfigError(f"{self.path} is not a journal of this program", hint="move it away, or --restart replaces it")
+            raise ConfigError(
+                f"{self.path} is not a journal of this program", hint="move it away, or --restart replaces it"
+            )
         written = header.get("identity")
         if written != identity:
             old = written if isinstance(written, dict) else {}

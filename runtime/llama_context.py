@@ -25,7 +25,7 @@ Block = tuple[int, ...]
 Logits = npt.NDArray[np.float32]
 
 
-class Aborted(Exception):
+class AbortedError(Exception):
     """The abort callback asked for the end of an evaluation."""
 
 
@@ -35,15 +35,13 @@ class LlamaContext:
     Args:
         size: tokens, prompt and reply together.
         batch: most tokens of one block.
-        aborted: asked all the time while evaluating; True ends it with `Aborted`.
+        aborted: asked all the time while evaluating; True ends it with `AbortedError`.
 
     Raises:
         ToolError: llama.cpp cannot make the context; most often the memory does not suffice.
     """
 
-    def __init__(
-        self, model: LlamaModel, *, size: int, batch: int, threads: int, aborted: Callable[[], bool]
-    ) -> None:
+    def __init__(self, model: LlamaModel, *, size: int, batch: int, threads: int, aborted: Callable[[], bool]) -> None:
         self.size = size
         self.batch = batch
         self._model = model
@@ -65,7 +63,7 @@ class LlamaContext:
         The logits are a view that the next step of the iteration overwrites.
 
         Raises:
-            Aborted: the abort callback said so.
+            AbortedError: the abort callback said so.
             ToolError: the blocks do not fit, or llama.cpp fails.
         """
         self._check(blocks, outputs)
@@ -118,7 +116,7 @@ class LlamaContext:
         if result == 0:
             return
         if result == 2:
-            raise Aborted
+            raise AbortedError
         reason = "no room in the key-value cache" if result == 1 else last_error()
         raise ToolError(f"llama.cpp failed to evaluate {len(block)} tokens (code {result}: {reason})")
 

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from configs.errors import ConfigError, ToolError
 from configs.prompt import Tokenizer
 from runtime.interface import Sampling, ScoreRequest
-from runtime.llama_context import Aborted, LlamaContext
+from runtime.llama_context import AbortedError, LlamaContext
 from runtime.llama_jobs import GenerateJob, LlamaStream, score
 from runtime.llama_library import physical_cores
 from runtime.llama_model import LlamaModel
@@ -19,7 +19,7 @@ from runtime.models import ModelPlan
 
 _DEFAULT_CONTEXT = 4096
 _CONTEXT_STEP = 256
-_BATCH_CPU, _BATCH_GPU = 256, 512
+_BATCH = 256  # no caller has longer blocks
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Job(Protocol):
     def cancelled(self) -> bool: ...
 
     def run(self, context: LlamaContext) -> None:
-        """Do it. Aborted may be raised; every other failure is the job's to report."""
+        """Do it. AbortedError may be raised; every other failure is the job's to report."""
 
     def fail(self, error: BaseException) -> None:
         """Report a failure before or during `run`."""
@@ -107,7 +107,7 @@ class LlamaEngine:
             self._running = job
             try:
                 if self._aborted():
-                    raise Aborted
+                    raise AbortedError
                 job.run(self._context_of_size())
             except Exception as error:  # noqa: BLE001  the thread must outlive every failure
                 job.fail(error)
@@ -122,9 +122,8 @@ class LlamaEngine:
             self._context.free()
             self._context = None
         if self._context is None:
-            batch = _BATCH_CPU if self._model.gpu_layers == 0 else _BATCH_GPU
             self._context = LlamaContext(
-                self._model, size=self._size, batch=batch, threads=self._threads, aborted=self._aborted
+                self._model, size=self._size, batch=_BATCH, threads=self._threads, aborted=self._aborted
             )
         return self._context
 
@@ -146,7 +145,7 @@ class _CallJob:
         self._future.set_result(self._function(context))
 
     def fail(self, error: BaseException) -> None:
-        self._future.set_exception(ToolError("the engine was closed") if isinstance(error, Aborted) else error)
+        self._future.set_exception(ToolError("the engine was closed") if isinstance(error, AbortedError) else error)
 
     def result(self) -> list[float]:
         while True:

@@ -23,7 +23,6 @@ class LlamaModel:
     def __init__(self, plan: ModelPlan, on_progress: Callable[[float], bool] | None = None) -> None:
         self.plan = plan
         self.notes: list[str] = []
-        self.gpu_layers = 0
         self.handle = self._load_stepping_down(on_progress)
         self.vocabulary = Vocabulary(api.llama_model_get_vocab(self.handle))
         self.context_limit = int(api.llama_model_n_ctx_train(self.handle))
@@ -85,7 +84,6 @@ class LlamaModel:
             raise raised[0]
         if not handle:
             raise _LoadError(f"llama.cpp cannot load {self.plan.options.model}: {last_error()}")
-        self.gpu_layers = gpu_layers
         return handle
 
     def _load_adapter(self, path: object) -> object:

@@ -33,7 +33,9 @@ class LlamaSampler:
 
 
 def _samplers(sampling: Sampling, vocabulary: int) -> list[object]:
-    samplers: list[object] = [api.llama_sampler_init_penalties(vocabulary, _PENALTY_WINDOW, sampling.repeat_penalty, 0, 0)]
+    samplers: list[object] = [
+        api.llama_sampler_init_penalties(vocabulary, _PENALTY_WINDOW, sampling.repeat_penalty, 0, 0)
+    ]
     if sampling.temperature <= 0:
         return [*samplers, api.llama_sampler_init_greedy()]
     if sampling.top_k > 0:

@@ -102,9 +102,7 @@ def _check_shapes(adapter: GgufHeader, model: GgufHeader) -> None:
             )
 
 
-def _choose_formats(
-    options: ModelOptions, model: GgufHeader, adapters: list[GgufHeader]
-) -> tuple[Formats, list[str]]:
+def _choose_formats(options: ModelOptions, model: GgufHeader, adapters: list[GgufHeader]) -> tuple[Formats, list[str]]:
     """Formats by hand, else the last adapter's that carries some, else the model's."""
     carried, carrier, notes = Formats.from_gguf_keys(model.metadata), model, []
     for adapter in adapters:

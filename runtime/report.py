@@ -56,7 +56,9 @@ def check_kaggle(rows: Iterable[SheetRow], labels: QuestionFormat) -> None:
     """
     for row in rows:
         if not _plain(row.id):
-            raise ConfigError(f"row {row.number}: the ID {row.id!r} cannot stand in a Kaggle CSV", hint="use --columns full")
+            raise ConfigError(
+                f"row {row.number}: the ID {row.id!r} cannot stand in a Kaggle CSV", hint="use --columns full"
+            )
     for label in labels.labels:
         if not _plain(label):
             raise ConfigError(f"the label {label!r} cannot stand in a Kaggle CSV", hint="use --columns full")

@@ -109,9 +109,7 @@ class ScriptedEngine:
         self.closed = False
         self._replies = list(replies) or [""]
 
-    def load(
-        self, options: ModelOptions, *, on_progress: Callable[[float], bool] | None = None
-    ) -> ScriptedEngine:
+    def load(self, options: ModelOptions, *, on_progress: Callable[[float], bool] | None = None) -> ScriptedEngine:
         """Stand in for `load_engine`: takes `load_seconds`, reports progress, gives up when told."""
         self.model_name = options.model.name
         steps = 20

@@ -37,9 +37,7 @@ class StopFilter:
 
     def _overlap(self) -> int:
         """Length of the longest tail of the held text that begins a stop string."""
-        return max(
-            (n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0
-        )
+        return max((n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0)
 
     def _release(self, length: int) -> str:
         out, self._held = self._held[:length], self._held[length:]

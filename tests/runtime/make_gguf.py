@@ -58,8 +58,12 @@ def adapter(path: Path, *, seed: int = 0, formats: Formats | None = None, hidden
     draw = np.random.default_rng(seed)
     for layer in range(LAYERS):
         for name, size_in in (("attn_q", hidden), ("ffn_down", FEED)):
-            writer.add_tensor(f"blk.{layer}.{name}.weight.lora_a", draw.standard_normal((rank, size_in), dtype=np.float32) * 0.3)
-            writer.add_tensor(f"blk.{layer}.{name}.weight.lora_b", draw.standard_normal((hidden, rank), dtype=np.float32) * 0.3)
+            writer.add_tensor(
+                f"blk.{layer}.{name}.weight.lora_a", draw.standard_normal((rank, size_in), dtype=np.float32) * 0.3
+            )
+            writer.add_tensor(
+                f"blk.{layer}.{name}.weight.lora_b", draw.standard_normal((hidden, rank), dtype=np.float32) * 0.3
+            )
     return _close(writer, path)
 
 
