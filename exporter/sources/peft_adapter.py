@@ -129,11 +129,19 @@ def _check_coverage(folder: Path, config: AdapterConfig, modules: set[str], base
     linears = {name.removesuffix(".weight") for name, spec in base.specs.items() if len(spec.shape) == 2}
     expected = {module for module in linears if config.targets(module)}
     missing = sorted(expected - modules)
+    untouched = {_layer(module) for module in missing} - {_layer(module) for module in modules}
+    if missing and all(_layer(module) in untouched for module in missing):
+        raise _misfit(folder, base, f"the adapter has nothing for layers {', '.join(sorted(untouched))}")
     if missing:
         raise ToolError(f"{folder} is incomplete: its adapter_config.json promises factors for {some(missing)}")
     extra = sorted(modules - expected)
     if extra:
         raise ToolError(f"{folder} holds factors for {some(extra)}, which its adapter_config.json does not target")
+
+
+def _layer(module: str) -> str:
+    match = re.search(r"\.layers\.(\d+)\.", module)
+    return match[1] if match else "outside the blocks"
 
 
 def _check_finite(adapter: Adapter) -> None:

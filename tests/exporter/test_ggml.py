@@ -1,0 +1,48 @@
+"""Kernels with and without llama-cpp-python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from exporter.ggml import kernels
+from exporter.transforms.rotary_rows import halve_rotary_rows, interleave_rotary_rows
+from tests.exporter.conftest import merge
+from tests.tiny import run_cli
+
+
+@pytest.fixture
+def no_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_library_path", lambda: None)
+
+
+@pytest.mark.parametrize("dtype", ["q4_0", "q8_0"])
+def test_numpy_and_ggml_agree_on_ordinary_rows(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.randn(80, 320, generator=torch.Generator().manual_seed(0))
+    ggml = bytes(kernels.encoder(dtype, tensor_name="t", through_f16=True)(rows))
+    monkeypatch.setattr(kernels, "_library_path", lambda: None)
+    assert bytes(kernels.encoder(dtype, tensor_name="t", through_f16=True)(rows)) == ggml
+
+
+@pytest.mark.usefixtures("no_llama_cpp")
+def test_without_llama_cpp_numpy_quantizes_and_says_so(tiny_base: Path, tmp_path: Path) -> None:
+    words = ["--base", tiny_base, "--format", "gguf", "--output", tmp_path / "m.gguf"]
+    code, _, err = run_cli("exporter.cli", "merge", *words)
+    assert code == 0 and "quantizing with numpy" in err
+
+
+@pytest.mark.usefixtures("no_llama_cpp")
+def test_without_llama_cpp_q6_k_names_the_extra(bf16_base: Path, tmp_path: Path) -> None:
+    words = ["--base", bf16_base, "--format", "gguf", "--output", tmp_path / "m.gguf"]
+    code, _, err = run_cli("exporter.cli", "merge", *words)
+    assert code == 3 and "lora2edge[export]" in err and not list(tmp_path.iterdir())
+    assert merge(bf16_base, tmp_path / "q8.gguf", type="q8_0").exists()
+
+
+def test_rotary_orders_are_inverse_and_pair_halves() -> None:
+    rows = torch.arange(24.0).view(12, 2)
+    there = interleave_rotary_rows(rows, 6)
+    assert there[:, 0].tolist() == [0, 6, 2, 8, 4, 10, 12, 18, 14, 20, 16, 22]
+    assert torch.equal(halve_rotary_rows(there, 6), rows)

@@ -1,0 +1,232 @@
+"""Bad input: one sentence, the right exit code, nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests import tiny
+from tests.tiny import run_cli
+
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def base(tiny_base: Path, tmp_path: Path) -> Path:
+    """A copy of the base to damage."""
+    return Path(shutil.copytree(tiny_base, tmp_path / "the-base"))
+
+
+@pytest.fixture
+def adapter(tiny_adapter: Path, tmp_path: Path) -> Path:
+    """A copy of the adapter to damage."""
+    return Path(shutil.copytree(tiny_adapter, tmp_path / "the-adapter"))
+
+
+def refusal(base: object, adapter: object | None, output: Path, *flags: object, format: str = "gguf") -> tuple[int, str]:  # noqa: A002
+    """Exit code and sentence of a merge that must fail and leave nothing."""
+    words = ["--base", base, "--format", format, "--output", output, *flags]
+    code, out, err = run_cli("exporter.cli", "merge", *words, *(["--adapter", adapter] if adapter else []))
+    assert code != 0 and out == ""
+    assert not output.parent.exists() or not list(output.parent.iterdir())
+    lines = [line for line in err.splitlines() if line.startswith("exporter: error: ")]
+    assert len(lines) == 1 and "unexpected" not in lines[0], err
+    return code, lines[0]
+
+
+def edit(folder: Path, change: Callable[[Tensors], object], file: str = "adapter_model.safetensors") -> None:
+    tensors = load_file(folder / file)
+    change(tensors)
+    save_file(tensors, folder / file, {"format": "pt"})
+
+
+def configure(folder: Path, file: str = "adapter_config.json", **values: object) -> None:
+    table = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(table | values))
+
+
+A0 = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+B0 = A0.replace("lora_A", "lora_B")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop(B0), "layers.0.self_attn.q_proj.lora_B missing"),
+        (lambda t: (t.pop(A0), t.pop(B0)), "promises factors for model.layers.0.self_attn.q_proj"),
+        (lambda t: t.update({"base_model.model.lm_head.weight": torch.ones(640, 64)}), "no plain LoRA factors"),
+        (lambda t: t.update({"base_model.model.x.lora_magnitude_vector": torch.ones(2)}), "no plain LoRA factors"),
+        (lambda t: t[B0].__setitem__((3, 2), float("nan")), "not finite: " + B0),
+        (lambda t: t[A0].__setitem__((0, 0), float("inf")), "not finite: " + A0),
+        (lambda t: t.update({A0: torch.ones(7, 64)}), "do not fit each other"),
+        (lambda t: t.update({A0: torch.ones(7, 64), B0: torch.ones(64, 7)}), "has rank 7"),
+        (lambda t: t.update({A0: torch.ones(8, 32)}), "was trained on another model"),
+        (lambda t: t.clear(), "holds no LoRA factors at all"),
+    ],
+    ids=["no B", "half", "stranger", "dora vector", "nan", "inf", "ranks", "rank", "width", "empty"],
+)
+def test_adapter_tensors_are_all_accounted_for(
+    change: Callable[[Tensors], object], words: str, base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    edit(adapter, change)
+    code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
+    assert code == 1 and words in sentence
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"bias": "all"}, {"trainable_token_indices": [3]},
+        {"lora_bias": True}, {"fan_in_fan_out": True}, {"init_lora_weights": "pissa"}, {"layer_replication": [[0, 1]]},
+        {"a_variant_of_tomorrow": {"x": 1}}, {"peft_type": "LOHA"},
+    ],
+    ids=lambda field: next(iter(field)),
+)  # fmt: skip
+def test_variants_are_refused_by_name(field: dict[str, object], base: Path, adapter: Path, tmp_path: Path) -> None:
+    configure(adapter, **field)
+    code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
+    assert code == 1 and next(iter(field)) in sentence or "LOHA" in sentence
+
+
+@pytest.mark.parametrize("shape", [{"layers": 3}, {"hidden": 32, "heads": 2}, {"kv_heads": 4}], ids=str)
+def test_adapter_for_another_model_is_one_sentence(
+    shape: dict[str, int], tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    other = tiny.base(tmp_path / "other", **shape)
+    code, sentence = refusal(other, tiny_adapter, tmp_path / "out" / "m.gguf")
+    assert code == 1 and "was trained on another model than" in sentence
+    deep = tiny.adapter(other, tmp_path / "deep")
+    assert "was trained on another model than" in refusal(tiny_base, deep, tmp_path / "out" / "m.gguf")[1]
+
+
+def test_adapter_with_a_larger_vocabulary_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
+    edit(base, lambda t: t.update({n: t[n][:500].clone() for n in ("lm_head.weight", "model.embed_tokens.weight")}), "model.safetensors")
+    code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
+    assert code == 1 and "pieces" in sentence and "500 rows" in sentence
+
+
+@pytest.mark.parametrize("cut", [7, 60, 5000, -1])
+@pytest.mark.parametrize("which", ["base", "adapter"])
+def test_truncated_safetensors_is_refused_before_anything_is_written(
+    cut: int, which: str, base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    path = base / "model.safetensors" if which == "base" else adapter / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:cut])
+    code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
+    assert code == 1 and path.name in sentence and ("truncated" in sentence or "not a safetensors" in sentence)
+
+
+def test_file_longer_than_its_header_and_garbage_are_refused(base: Path, tmp_path: Path) -> None:
+    path = base / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"x")
+    assert "1 bytes more" in refusal(base, None, tmp_path / "out" / "m.gguf")[1]
+    path.write_bytes(b"\x10\0\0\0\0\0\0\0" + b"not json at all!" + whole)
+    assert "not a safetensors file" in refusal(base, None, tmp_path / "out" / "m.gguf")[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "words"),
+    [
+        ({"architectures": ["GPTNeoXForCausalLM"]}, 2, "GPTNeoXForCausalLM"),
+        ({"architectures": None}, 2, "none named"),
+        ({"quantization_config": {"bits": 4}}, 1, "already quantized"),
+        ({"hidden_size": 65}, 1, "by config.json it should be"),
+        ({"num_hidden_layers": 3}, 1, "promises model.layers.2."),
+        ({"num_hidden_layers": 1}, 1, "holds tensors that no"),
+        ({"intermediate_size": "wide"}, 1, "intermediate_size"),
+        ({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, 1, "rope scaling 'dynamic'"),
+    ],
+    ids=["architecture", "none", "quantized", "hidden", "deeper", "shallower", "type", "rope"],
+)
+def test_bases_that_cannot_be_exported(
+    values: dict[str, object], code: int, words: str, base: Path, tmp_path: Path
+) -> None:
+    configure(base, "config.json", **values)
+    got, sentence = refusal(base, None, tmp_path / "out" / "m.gguf")
+    assert got == code and words in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("./nowhere", "does not exist"), ("/nowhere/at/all", "does not exist"), ("nowhere", "does not exist")],
+)
+def test_path_that_does_not_exist_never_reaches_the_hub(
+    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.sources.hub._download", lambda *_: pytest.fail("asked the hub"))
+    code, sentence = refusal(text, None, tmp_path / "out" / "m.gguf")
+    assert code == 2 and text in sentence and words in sentence
+
+
+def test_missing_folder_beside_an_existing_one_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    assert refusal("models/llama", None, tmp_path / "out" / "m.gguf")[0] == 2
+
+
+def test_hub_id_is_fetched_and_offline_is_a_sentence(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    code, sentence = refusal("nobody/nothing", None, tmp_path / "out" / "m.gguf")
+    assert code == 1 and "nobody/nothing" in sentence and "hub" in sentence
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tiny_base))
+    words = ["--base", "some/model", "--format", "gguf", "--output", tmp_path / "m.gguf"]
+    assert run_cli("exporter.cli", "merge", *words)[0] == 0
+
+
+def test_base_without_sentencepiece_model_is_refused_for_gguf_only(base: Path, tmp_path: Path) -> None:
+    (base / "tokenizer.model").unlink()
+    code, sentence = refusal(base, None, tmp_path / "out" / "m.gguf")
+    assert code == 1 and "byte-level BPE" in sentence
+    words = ["--base", base, "--format", "huggingface", "--output", tmp_path / "folder"]
+    assert run_cli("exporter.cli", "merge", *words)[0] == 0
+
+
+def test_damaged_tokenizer_model_is_refused(base: Path, tmp_path: Path) -> None:
+    (base / "tokenizer.model").write_bytes(b"no model")
+    assert "is not a SentencePiece model" in refusal(base, None, tmp_path / "out" / "m.gguf")[1]
+
+
+@pytest.mark.parametrize("value", [1e5, float("nan"), float("inf")])
+@pytest.mark.parametrize("file_type", ["f16", "q4_0"])
+def test_f16_overflow_is_an_error_that_names_the_tensor(value: float, file_type: str, base: Path, tmp_path: Path) -> None:
+    name = "model.layers.1.mlp.up_proj.weight"
+    edit(base, lambda t: t[name].__setitem__((5, 5), value), "model.safetensors")
+    code, sentence = refusal(base, None, tmp_path / "out" / "m.gguf", "--type", file_type)
+    assert code == 1 and "blk.1.ffn_up.weight" in sentence
+    assert ("f16" if value == 1e5 else "not finite") in sentence
+
+
+def test_f32_and_bf16_hold_what_f16_cannot(base: Path, tmp_path: Path) -> None:
+    edit(base, lambda t: t["lm_head.weight"].__setitem__((5, 5), 1e5), "model.safetensors")
+    for file_type in ("f32", "bf16"):
+        words = ["--base", base, "--format", "gguf", "--type", file_type, "--output", tmp_path / f"{file_type}.gguf"]
+        assert run_cli("exporter.cli", "merge", *words)[0] == 0
+
+
+@pytest.mark.parametrize(("format", "file_type"), [("gguf", "q9_9"), ("huggingface", "q4_0")])
+def test_unknown_types_are_wrong_arguments(format: str, file_type: str, base: Path, tmp_path: Path) -> None:  # noqa: A002
+    code, sentence = refusal(base, None, tmp_path / "out" / "m", "--type", file_type, format=format)
+    assert code == 2 and file_type in sentence
+
+
+def test_weight_of_an_adapter_must_be_a_number(base: Path, adapter: Path, tmp_path: Path) -> None:
+    code, sentence = refusal(base, f"{adapter}=much", tmp_path / "out" / "m.gguf")
+    assert code == 2 and "'much' is not a number" in sentence
+
+
+def test_folders_that_are_neither_base_nor_adapter(base: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert refusal(empty, None, tmp_path / "out" / "m.gguf")[0] == 2
+    assert "adapter_config.json" in refusal(base, empty, tmp_path / "out" / "m.gguf")[1]
+    assert "is a file" in refusal(base / "config.json", None, tmp_path / "out" / "m.gguf")[1]
