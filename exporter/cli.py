@@ -57,7 +57,7 @@ def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_adapter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     adapter = commands.add_parser(
         "adapter", help="write an adapter alone as a llama.cpp LoRA file",
-        description="The adapter alone as a GGUF, to plug into a GGUF of its base (runtime --adapter, llama.cpp --lora).",
+        description="The adapter alone as a GGUF, to plug into a GGUF of its base (runtime --adapter).",
     )  # fmt: skip
     adapter.add_argument("--adapter", required=True, help="PEFT adapter folder or hub id")
     adapter.add_argument("--base", required=True, help="the base model it was trained on: folder or hub id")

@@ -175,14 +175,16 @@ def _add_tokenizer(writer: GGUFWriter, base: BaseModel, tokenizer: TokenizerFile
     processor = tokenizer.processor()
     if processor.vocab_size() > base.vocab_rows:
         raise ToolError(
-            f"{tokenizer.files['tokenizer.model']} has {processor.vocab_size():,} pieces, the embeddings of {base.folder} "
-            f"only {base.vocab_rows:,} rows",
+            f"{tokenizer.files['tokenizer.model']} has {processor.vocab_size():,} pieces, "
+            f"the embeddings of {base.folder} only {base.vocab_rows:,} rows",
             hint="this adapter's tokenizer belongs to another base model",
         )
     added = tokenizer.added()
     for token in added:
         if token.id >= base.vocab_rows:
-            _log.warning("left out: added token %s has id %d, the model has %d rows", token.text, token.id, base.vocab_rows)
+            _log.warning(
+                "left out: added token %s has id %d, the model has %d rows", token.text, token.id, base.vocab_rows
+            )
     table = build_vocabulary(read_pieces(processor), added, base.vocab_rows)
     prefix = tokenizer.json("tokenizer_config.json").get("add_prefix_space")
     if prefix is not None:

@@ -112,7 +112,8 @@ def check_manifest(path: Path, *, is_folder: bool) -> str:
     folder = path if is_folder else path.parent
     records: Mapping[str, Any] = table.get("files", {})
     same = all(
-        (folder / name).is_file() and sha256_file(folder / name) == record.get("sha256") for name, record in records.items()
+        (folder / name).is_file() and sha256_file(folder / name) == record.get("sha256")
+        for name, record in records.items()
     )
     return "matches" if same else "differs"
 

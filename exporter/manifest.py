@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,9 +99,7 @@ def make_manifest(
 
 
 def _describe(weights: WeightFiles) -> list[dict[str, object]]:
-    return [
-        {"name": file.path.name, "size": file.size, "header_sha256": file.header_sha256} for file in weights.files
-    ]
+    return [{"name": file.path.name, "size": file.size, "header_sha256": file.header_sha256} for file in weights.files]
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
@@ -122,7 +119,7 @@ def recorded_fingerprint(output: Path, *, is_folder: bool) -> str | None:
     folder = output if is_folder else output.parent
     for name, record in table["files"].items():
         try:
-            if os.stat(folder / name).st_size != record["size"]:
+            if (folder / name).stat().st_size != record["size"]:
                 return None
         except (OSError, KeyError, TypeError):
             return None

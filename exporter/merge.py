@@ -47,9 +47,8 @@ def run_merge(plan: ExportPlan) -> MergeResult:
     """
     start = time.monotonic()
     output, is_folder = plan.request.output, plan.request.format == "huggingface"
-    inputs = manifest.fingerprint(
-        plan.settings, [(part.folder, part.weights) for part in (*plan.adapters, plan.base)]
-    )
+    parts = [(adapter.folder, adapter.weights) for adapter in plan.adapters]
+    inputs = manifest.fingerprint(plan.settings, [*parts, (plan.base.folder, plan.base.weights)])
     recorded = manifest.recorded_fingerprint(output, is_folder=is_folder)
     check_replaceable(output, is_folder=is_folder)
     if not _is_empty_folder(output) and output_is_done(
@@ -68,7 +67,9 @@ def check_replaceable(output: Path, *, is_folder: bool) -> None:
     if is_folder and output.is_file():
         raise ConfigError(f"--output {output} is a file; --format huggingface writes a folder")
     if not is_folder and output.is_dir():
-        raise ConfigError(f"--output {output} is a folder; --format gguf writes a file", hint=f"{output / 'model.gguf'}")
+        raise ConfigError(
+            f"--output {output} is a folder; --format gguf writes a file", hint=f"{output / 'model.gguf'}"
+        )
     foreign = is_folder and output.is_dir() and any(output.iterdir())
     if foreign and manifest.read_manifest(manifest.manifest_path(output, is_folder=True)) is None:
         raise ConfigError(f"--output {output} is a folder that this command did not make; it is left alone")
@@ -119,9 +120,7 @@ def _write_folder(plan: ExportPlan, inputs: str) -> Mapping[str, FileRecord]:
             records = dict(sink.finish())
         for name in _write_small_files(plan, folder):
             records[name] = manifest.file_record(folder / name)
-        table = manifest.make_manifest(
-            plan.settings, records, base=plan.base, adapters=plan.adapters, inputs=inputs
-        )
+        table = manifest.make_manifest(plan.settings, records, base=plan.base, adapters=plan.adapters, inputs=inputs)
         (folder / manifest.FOLDER_MANIFEST).write_text(_json(table), encoding="utf-8", newline="\n")
         make_readable(folder)
     return records

@@ -123,7 +123,9 @@ def make_plan(request: MergeRequest) -> ExportPlan:
     require("torch", "convert")
     require("gguf", "convert")
     base = open_base(find_folder(request.base, "base model"))
-    adapters = tuple(open_adapter(find_folder(text, "adapter"), base, weight=weight) for text, weight in request.adapters)
+    adapters = tuple(
+        open_adapter(find_folder(text, "adapter"), base, weight=weight) for text, weight in request.adapters
+    )
     folders = [*(adapter.folder for adapter in reversed(adapters)), base.folder]
     check_place(request.output, folders)
     tokenizer = find_tokenizer(folders)
@@ -146,7 +148,9 @@ def _check_type(request: MergeRequest) -> None:
 
 def _notes(request: MergeRequest) -> tuple[str, ...]:
     if request.format == "gguf" and (request.type or "q4_0") in QUANTIZED and not kernels.has_ggml():
-        return ("llama-cpp-python is not installed: quantizing with numpy, zero blocks may differ in the sign of a zero",)
+        return (
+            "llama-cpp-python is not installed: quantizing with numpy, zero blocks may differ in the sign of a zero",
+        )
     return ()
 
 
@@ -167,7 +171,9 @@ def _lay_out(
     name: str,
 ) -> tuple[tuple[TensorJob, ...], bytes]:
     if request.format == "huggingface":
-        return tuple(_huggingface_job(spec, request.type or spec.dtype, base, adapters) for spec in base.specs.values()), b""
+        return tuple(
+            _huggingface_job(spec, request.type or spec.dtype, base, adapters) for spec in base.specs.values()
+        ), b""
     file_type = request.type or "q4_0"
     jobs = _gguf_jobs(base, adapters, file_type)
     parameters = sum(job.target.elements for job in jobs)
@@ -191,9 +197,12 @@ def _gguf_jobs(base: BaseModel, adapters: Sequence[Adapter], file_type: str) -> 
     """Every tensor under llama.cpp's name, of the types and in the order that its own tools give them."""
     config = base.config
     names = {
-        gguf_name(name, architecture=config.gguf_architecture, layers=config.num_hidden_layers): name for name in base.specs
+        gguf_name(name, architecture=config.gguf_architecture, layers=config.num_hidden_layers): name
+        for name in base.specs
     }
-    specs = {ours: TensorSpec(ours, base.specs[theirs].shape, base.specs[theirs].dtype) for ours, theirs in names.items()}
+    specs = {
+        ours: TensorSpec(ours, base.specs[theirs].shape, base.specs[theirs].dtype) for ours, theirs in names.items()
+    }
     readers: dict[str, RowReader] = {
         ours: functools.partial(base.weights.read_rows, theirs) for ours, theirs in names.items()
     }
@@ -217,7 +226,13 @@ def _file_order(specs: Iterable[str], names: Mapping[str, str], file_type: str, 
 
 
 def _gguf_job(
-    spec: TensorSpec, dtype: str, file_type: str, read: RowReader, source: str, base: BaseModel, adapters: Sequence[Adapter]
+    spec: TensorSpec,
+    dtype: str,
+    file_type: str,
+    read: RowReader,
+    source: str,
+    base: BaseModel,
+    adapters: Sequence[Adapter],
 ) -> TensorJob:
     return TensorJob(
         TensorSpec(spec.name, spec.shape, dtype),
@@ -275,4 +290,3 @@ def check_disk(output: Path, needed: int) -> None:
     free = free_bytes(output)
     if needed > free:
         raise MachineError(f"{output} needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free")
-

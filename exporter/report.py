@@ -73,11 +73,13 @@ def inspection_text(found: Mapping[str, Any]) -> str:
     lines = [f"{found['path']}: {found['kind']}, {size_text(found['bytes'])}", f"manifest: {found['manifest']}"]
     lines += [f"{_INDENT}{key} = {_short(value)}" for key, value in found["metadata"].items()]
     lines.append(f"tensors: {len(found['tensors'])}")
-    lines += [
-        f"{_INDENT}{tensor['name']}  {tensor['type']}  {' x '.join(map(str, tensor['shape']))}  {size_text(tensor['bytes'])}"
-        for tensor in found["tensors"]
-    ]
+    lines += [_INDENT + _tensor_text(tensor) for tensor in found["tensors"]]
     return "\n".join(lines)
+
+
+def _tensor_text(tensor: Mapping[str, Any]) -> str:
+    shape = " x ".join(map(str, tensor["shape"]))
+    return f"{tensor['name']}  {tensor['type']}  {shape}  {size_text(tensor['bytes'])}"
 
 
 def _short(value: object) -> str:

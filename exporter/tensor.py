@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 """Bytes of one element of a plain type. Everything else is a ggml block type (`exporter.ggml.types`)."""
 
 CHUNK_BYTES = 1 << 20
-"""Bytes of float32 in one chunk of rows: buffers this small stay in the cache (0.6 ns a weight, 9 for whole tensors)."""
+"""Bytes of float32 in one chunk of rows: small buffers stay in the cache (0.6 ns a weight; 9 for whole tensors)."""
 
 LEAST_ROWS = 64
 """Rows in a chunk at least. Below about 32 rows BLAS sums in another order, and the merge loses bit identity."""
@@ -77,7 +78,7 @@ class TensorJob:
     nbytes: int
     read: RowReader
     transforms: Callable[[], Sequence[RowTransform]]
-    """Called when the tensor's turn comes, so that what a transform holds (a LoRA factor) lives no longer than needed."""
+    """Called when the tensor's turn comes: what a transform holds (a LoRA factor) lives no longer than needed."""
     encode: Encoder
     row_unit: int = 1
     """Chunks are cut at multiples of this many rows: the rows of one attention head, where heads are permuted."""
@@ -127,3 +128,10 @@ def row_chunks(spec: TensorSpec, *, unit: int = 1, chunk_bytes: int = CHUNK_BYTE
             stop = spec.rows
         yield start, stop
         start = stop
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """`f32`, `f16` or `bf16` as torch's type."""
+    import torch
+
+    return {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[name]

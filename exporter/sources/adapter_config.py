@@ -48,7 +48,9 @@ class AdapterConfig(BaseModel):
         """Whether the configuration says that this module of the base is adapted."""
         if self.exclude_modules and _matches(self.exclude_modules, module):
             return False
-        return _matches(self.target_modules, module) and (isinstance(self.target_modules, str) or self._in_layers(module))
+        return _matches(self.target_modules, module) and (
+            isinstance(self.target_modules, str) or self._in_layers(module)
+        )
 
     def _in_layers(self, module: str) -> bool:
         if self.layers_to_transform is None or self.layers_to_transform == []:

@@ -41,7 +41,9 @@ def _download(hub_id: str, what: str) -> Path:
     except errors.LocalEntryNotFoundError as error:
         raise ToolError(f"{what} {hub_id} is no folder here, and the hub cannot be reached") from error
     except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
-        raise ToolError(f"{what} {hub_id} is no folder here, and the hub does not give it: {_first_line(error)}") from error
+        raise ToolError(
+            f"{what} {hub_id} is no folder here, and the hub does not give it: {_first_line(error)}"
+        ) from error
     return folder
 
 

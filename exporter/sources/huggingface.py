@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from configs.errors import ToolError
 from exporter.sources.llama_config import LlamaConfig, read_config
 from exporter.sources.weight_files import WeightFiles, open_checkpoint, some
 from exporter.tensor import TensorSpec
-from exporter.transforms.tensor_names import BYSTANDERS
 
 EMBEDDINGS = "model.embed_tokens.weight"
 OUTPUT = "lm_head.weight"
+
+_BUFFERS = re.compile(r"(\.rotary_emb\.inv_freq|\.attention\.bias|\.masked_bias)$")
+"""What old checkpoints carry and every loader computes itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def open_base(folder: Path) -> BaseModel:
     """
     config, raw = read_config(folder)
     weights = open_checkpoint(folder, ("model", "pytorch_model"))
-    specs = {name: spec for name, spec in weights.specs.items() if not BYSTANDERS.search(name)}
+    specs = {name: spec for name, spec in weights.specs.items() if not _BUFFERS.search(name)}
     if config.tie_word_embeddings:
         specs.pop(OUTPUT, None)
     if EMBEDDINGS not in specs:

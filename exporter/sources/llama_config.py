@@ -117,7 +117,12 @@ def read_config(folder: Path) -> tuple[LlamaConfig, dict[str, Any]]:
     filled = dict(table)
     if filled.get("num_key_value_heads") is None:
         filled["num_key_value_heads"] = heads
-    if filled.get("head_dim") is None and isinstance(heads, int) and heads and isinstance(table.get("hidden_size"), int):
+    if (
+        filled.get("head_dim") is None
+        and isinstance(heads, int)
+        and heads
+        and isinstance(table.get("hidden_size"), int)
+    ):
         filled["head_dim"] = table["hidden_size"] // heads
     filled["rope"] = _rope(table)
     try:

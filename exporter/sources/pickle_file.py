@@ -35,12 +35,19 @@ class PickleFile:
             # Mapped: only the pages of the rows at hand are in memory. weights_only: a pickle can run any code.
             state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, zipfile.BadZipFile, EOFError, ValueError) as error:
-            raise ToolError(f"{path} is damaged or holds more than tensors", hint="convert it to safetensors") from error
+            raise ToolError(
+                f"{path} is damaged or holds more than tensors", hint="convert it to safetensors"
+            ) from error
         names = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
         self._tensors: dict[str, Tensor] = {}
         self._specs: dict[str, TensorSpec] = {}
         for name, tensor in state.items():
-            if not isinstance(tensor, torch.Tensor) or tensor.dtype not in names or not tensor.numel() or not tensor.dim():
+            if (
+                not isinstance(tensor, torch.Tensor)
+                or tensor.dtype not in names
+                or not tensor.numel()
+                or not tensor.dim()
+            ):
                 raise ToolError(f"{path}: {name} is no tensor of float32, float16 or bfloat16")
             self._tensors[name] = tensor
             self._specs[name] = TensorSpec(name, tuple(tensor.shape), names[tensor.dtype])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import ToolError
-from exporter.tensor import ELEMENT_BYTES, TensorSpec
+from exporter.tensor import ELEMENT_BYTES, TensorSpec, torch_dtype
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,8 +47,6 @@ class SafetensorsFile:
         """Rows [start, stop) as [rows, columns] of the stored type."""
         import torch
 
-        from exporter.transforms.cast import torch_dtype
-
         spec = self._specs[name]
         row_bytes = spec.columns * ELEMENT_BYTES[spec.dtype]
         buffer = torch.empty((stop - start) * row_bytes, dtype=torch.uint8)
@@ -85,7 +83,9 @@ class SafetensorsFile:
             specs = {
                 name: TensorSpec(name, tuple(entry["shape"]), str(entry["dtype"])) for name, entry in entries.items()
             }
-            ranges = {name: (int(entry["data_offsets"][0]), int(entry["data_offsets"][1])) for name, entry in entries.items()}
+            ranges = {
+                name: (int(entry["data_offsets"][0]), int(entry["data_offsets"][1])) for name, entry in entries.items()
+            }
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ToolError(f"{self.path} is not a safetensors file: its header cannot be read") from error
         self._check_size(max((end for _, end in ranges.values()), default=0))
@@ -115,6 +115,11 @@ class SafetensorsFile:
                 f"{self.path}: {spec.name} is {spec.dtype}; only F32, F16 and BF16 can be merged",
                 hint="a quantized checkpoint must be dequantized first",
             )
-        if not spec.shape or span[1] - span[0] != spec.elements * ELEMENT_BYTES[dtype] or min(span) < 0 or not spec.elements:
+        if (
+            not spec.shape
+            or span[1] - span[0] != spec.elements * ELEMENT_BYTES[dtype]
+            or min(span) < 0
+            or not spec.elements
+        ):
             raise ToolError(f"{self.path}: the header's entry for {spec.name} contradicts itself")
         return TensorSpec(spec.name, spec.shape, dtype)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import ToolError, require
+from exporter import tokens
 from exporter.sources.llama_config import read_json
-from exporter.transforms import vocabulary
-from exporter.transforms.vocabulary import AddedToken, Piece, added_tokens
+from exporter.tokens import AddedToken, Piece
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -83,9 +83,18 @@ def read_pieces(processor: SentencePieceProcessor) -> list[Piece]:
 
 def _kind(processor: SentencePieceProcessor, number: int) -> int:
     if processor.is_unknown(number):
-        return vocabulary.UNKNOWN
+        return tokens.UNKNOWN
     if processor.is_control(number):
-        return vocabulary.CONTROL
+        return tokens.CONTROL
     if processor.is_unused(number):
-        return vocabulary.UNUSED
-    return vocabulary.BYTE if processor.is_byte(number) else vocabulary.NORMAL
+        return tokens.UNUSED
+    return tokens.BYTE if processor.is_byte(number) else tokens.NORMAL
+
+
+def added_tokens(added_json: Mapping[str, object], decoder: Mapping[str, object]) -> list[AddedToken]:
+    """Tokens of `added_tokens.json`, then of tokenizer_config's `added_tokens_decoder`: the later ones win."""
+    found = [AddedToken(number, text, None) for text, number in added_json.items() if isinstance(number, int)]
+    for number, entry in decoder.items():
+        if isinstance(entry, Mapping):
+            found.append(AddedToken(int(number), str(entry["content"]), bool(entry.get("special"))))
+    return found

@@ -79,7 +79,9 @@ def _open_shards(index: Path) -> WeightFiles:
         if Path(name).name != name or name in ("", ".."):
             raise ToolError(f"{index} names a file outside its folder: {name!r}")
         if not (index.parent / name).is_file():
-            raise ToolError(f"{index.parent / name} is missing; {index.name} names it", hint="copy the checkpoint again")
+            raise ToolError(
+                f"{index.parent / name} is missing; {index.name} names it", hint="copy the checkpoint again"
+            )
     source = WeightFiles([open_weight_file(index.parent / name) for name in names])
     actual = {name: file.path.name for file in source.files for name in file.specs}
     if actual != home:

@@ -5,19 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from configs.errors import ToolError
+from exporter.tensor import torch_dtype
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 F16_MAX = 65504.0
-
-
-def torch_dtype(name: str) -> torch.dtype:
-    """`f32`, `f16` or `bf16` as torch's type."""
-    import torch
-
-    return {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[name]
 
 
 def cast(rows: Tensor, dtype: str, *, tensor_name: str) -> Tensor:

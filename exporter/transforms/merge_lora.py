@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class LoraFactors:
     """One adapter's share in one weight."""
 
-    a_RI: Tensor
-    """float32, whole: every row of the weight needs all of it."""
+    a: Tensor
+    """A [R, I], float32, whole: every row of the weight needs all of it."""
     read_b: Callable[[int, int], Tensor]
     """(start, stop) -> rows of B [stop - start, R], float32."""
     scale: float
@@ -36,7 +36,7 @@ def merge_lora(weight_OI: Tensor, first_row: int, factors: Sequence[LoraFactors]
     rows = weight_OI.shape[0]
     delta_OI: Tensor | None = None
     for factor in factors:
-        part_OI = torch.mm(factor.read_b(first_row, first_row + rows), factor.a_RI)
+        part_OI = torch.mm(factor.read_b(first_row, first_row + rows), factor.a)
         part_OI *= factor.scale
         delta_OI = part_OI if delta_OI is None else delta_OI.add_(part_OI)
     if delta_OI is None:

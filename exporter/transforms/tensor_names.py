@@ -10,9 +10,6 @@ from configs.errors import ToolError
 ROTARY = re.compile(r"\.self_attn\.([qk])_proj\.(weight|bias)$")
 """The tensors whose rows the two formats order differently."""
 
-BYSTANDERS = re.compile(r"(\.rotary_emb\.inv_freq|\.attention\.bias|\.masked_bias)$")
-"""Buffers that old checkpoints carry and every loader computes itself."""
-
 
 @functools.cache
 def _name_map(architecture: str, layers: int) -> object:

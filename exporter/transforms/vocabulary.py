@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-"""enum llama_token_type."""
+from exporter.tokens import CONTROL, UNUSED, USER_DEFINED, AddedToken, Piece
 
 _PAD_SCORE = -10000.0
 _ADDED_SCORE = -1000.0
 _SPACE = "\u2581"
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One entry of a SentencePiece model."""
-
-    text: str
-    score: float
-    kind: int
-
-
-@dataclass(frozen=True, slots=True)
-class AddedToken:
-    """One token that the tokenizer's configuration adds to the model's, or redefines."""
-
-    id: int
-    text: str
-    special: bool | None
-    """None where the source (added_tokens.json) does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +54,3 @@ def looks_special(text: str) -> bool:
         or (text.startswith("<\uff5c") and text.endswith("\uff5c>"))
         or (text.startswith("<unused") and text.endswith(">"))
     )
-
-
-def added_tokens(added_json: Mapping[str, object], decoder: Mapping[str, object]) -> list[AddedToken]:
-    """Added tokens of `added_tokens.json` and of tokenizer_config's `added_tokens_decoder`, in the order that they win."""
-    found = [AddedToken(number, text, None) for text, number in added_json.items() if isinstance(number, int)]
-    for number, entry in decoder.items():
-        if isinstance(entry, Mapping):
-            found.append(AddedToken(int(number), str(entry["content"]), bool(entry.get("special"))))
-    return found

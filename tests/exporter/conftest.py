@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import tiny
 from tests.tiny import run_cli
-
-Merge = Callable[..., Path]
 
 
 def merge(base: Path, output: Path, *adapters: Path, format: str = "gguf", type: str = "", **flags: object) -> Path:  # noqa: A002
@@ -42,12 +39,12 @@ def bf16_adapter(bf16_base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
-def exports(tiny_base: Path, tiny_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def exports(tiny_base: Path, tiny_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The tiny model merged into every type, by type; "huggingface" is a folder."""
     folder = tmp_path_factory.mktemp("exports")
     found = {
-        type: merge(tiny_base, folder / f"{type}.gguf", tiny_adapter, type=type)
-        for type in ("f32", "f16", "bf16", "q8_0", "q4_0")
+        name: merge(tiny_base, folder / f"{name}.gguf", tiny_adapter, type=name)
+        for name in ("f32", "f16", "bf16", "q8_0", "q4_0")
     }
     found["huggingface"] = merge(tiny_base, folder / "huggingface", tiny_adapter, format="huggingface")
-    yield found
+    return found

@@ -18,7 +18,7 @@ def quiet_llama_cpp() -> Any:
 
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-def _SILENCE(_level: int, _text: bytes, _data: object) -> None:  # noqa: N802
+def _SILENCE(_level: int, _text: bytes, _data: object) -> None:
     pass
 
 
@@ -101,7 +101,10 @@ class LlamaCpp:
         assert self.api.llama_decode(self.context, batch) == 0
         size = self.api.llama_vocab_n_tokens(self.vocab)
         found = np.stack(
-            [np.ctypeslib.as_array(self.api.llama_get_logits_ith(self.context, i), (size,)).copy() for i in range(len(ids))]
+            [
+                np.ctypeslib.as_array(self.api.llama_get_logits_ith(self.context, i), (size,)).copy()
+                for i in range(len(ids))
+            ]
         )
         self.api.llama_batch_free(batch)
         return found

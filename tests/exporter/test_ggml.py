@@ -30,14 +30,17 @@ def test_numpy_and_ggml_agree_on_ordinary_rows(dtype: str, monkeypatch: pytest.M
 def test_without_llama_cpp_numpy_quantizes_and_says_so(tiny_base: Path, tmp_path: Path) -> None:
     words = ["--base", tiny_base, "--format", "gguf", "--output", tmp_path / "m.gguf"]
     code, _, err = run_cli("exporter.cli", "merge", *words)
-    assert code == 0 and "quantizing with numpy" in err
+    assert code == 0
+    assert "quantizing with numpy" in err
 
 
 @pytest.mark.usefixtures("no_llama_cpp")
 def test_without_llama_cpp_q6_k_names_the_extra(bf16_base: Path, tmp_path: Path) -> None:
     words = ["--base", bf16_base, "--format", "gguf", "--output", tmp_path / "m.gguf"]
     code, _, err = run_cli("exporter.cli", "merge", *words)
-    assert code == 3 and "lora2edge[export]" in err and not list(tmp_path.iterdir())
+    assert code == 3
+    assert "lora2edge[export]" in err
+    assert not list(tmp_path.iterdir())
     assert merge(bf16_base, tmp_path / "q8.gguf", type="q8_0").exists()
 
 

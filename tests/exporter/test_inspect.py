@@ -21,7 +21,8 @@ def inspect(path: Path) -> dict[str, object]:
 
 def test_gguf_is_described(exports: dict[str, Path]) -> None:
     found = inspect(exports["q4_0"])
-    assert found["kind"] == "GGUF model" and found["manifest"] == "matches"
+    assert found["kind"] == "GGUF model"
+    assert found["manifest"] == "matches"
     assert found["metadata"]["general.architecture"] == "llama"
     assert found["metadata"]["tokenizer.ggml.tokens"] == "[640 entries]"
     tensors = {tensor["name"]: tensor for tensor in found["tensors"]}
@@ -29,14 +30,18 @@ def test_gguf_is_described(exports: dict[str, Path]) -> None:
         "name": "blk.0.ffn_up.weight", "type": "q4_0", "shape": [160, 64], "bytes": 160 * 64 // 32 * 18,
     }  # fmt: skip
     code, out, _ = run_cli("exporter.cli", "inspect", exports["q4_0"])
-    assert code == 0 and "manifest: matches" in out and "general.architecture = llama" in out
+    assert code == 0
+    assert "manifest: matches" in out
+    assert "general.architecture = llama" in out
 
 
 def test_folders_are_described(exports: dict[str, Path], tiny_adapter: Path, tiny_base: Path) -> None:
     assert inspect(exports["huggingface"])["manifest"] == "matches"
     assert inspect(tiny_base)["manifest"] == "none"
     found = inspect(tiny_adapter)
-    assert found["kind"] == "adapter folder" and found["metadata"]["r"] == 8 and len(found["tensors"]) == 28
+    assert found["kind"] == "adapter folder"
+    assert found["metadata"]["r"] == 8
+    assert len(found["tensors"]) == 28
 
 
 def test_changed_file_differs_from_its_manifest(tiny_base: Path, tmp_path: Path) -> None:
@@ -45,15 +50,21 @@ def test_changed_file_differs_from_its_manifest(tiny_base: Path, tmp_path: Path)
     data[-1] ^= 1
     path.write_bytes(data)
     code, out, _ = run_cli("exporter.cli", "inspect", path)
-    assert code == 1 and "manifest: differs" in out
+    assert code == 1
+    assert "manifest: differs" in out
 
 
-@pytest.mark.parametrize(("cut", "sentence"), [(0, "not a GGUF"), (4, "damaged or truncated"), (900, "damaged or truncated"), (-40, "truncated")])
+@pytest.mark.parametrize(
+    ("cut", "sentence"),
+    [(0, "not a GGUF"), (4, "damaged or truncated"), (900, "damaged or truncated"), (-40, "truncated")],
+)
 def test_truncated_gguf_is_one_sentence(cut: int, sentence: str, exports: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "cut.gguf"
     path.write_bytes(exports["q4_0"].read_bytes()[:cut])
     code, _, err = run_cli("exporter.cli", "inspect", path)
-    assert code == 1 and sentence in err and len(err.splitlines()) == 1
+    assert code == 1
+    assert sentence in err
+    assert len(err.splitlines()) == 1
 
 
 def test_what_is_no_model_is_one_sentence(tmp_path: Path) -> None:
@@ -66,7 +77,8 @@ def test_what_is_no_model_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [[], ["merge"], ["adapter"], ["inspect"]])
 def test_help_names_the_command(words: list[str]) -> None:
     code, out, _ = run_cli("exporter.cli", *words, "--help")
-    assert code == 0 and "usage: exporter" in out
+    assert code == 0
+    assert "usage: exporter" in out
 
 
 def test_inspecting_imports_no_torch(exports: dict[str, Path]) -> None:

@@ -15,12 +15,17 @@ from tests.exporter.conftest import merge
 from tests.exporter.oracles import gguf_tensors, llama_quantize, peft_merge
 
 
-def test_huggingface_output_is_pefts_merge_bit_for_bit(tiny_base: Path, tiny_adapter: Path, exports: dict[str, Path]) -> None:
+def test_huggingface_output_is_pefts_merge_bit_for_bit(
+    tiny_base: Path, tiny_adapter: Path, exports: dict[str, Path]
+) -> None:
     ours = load_file(exports["huggingface"] / "model.safetensors")
     theirs = peft_merge(tiny_base, tiny_adapter)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert not torch.equal(ours["model.layers.0.mlp.up_proj.weight"], load_file(tiny_base / "model.safetensors")["model.layers.0.mlp.up_proj.weight"])
+    assert not torch.equal(
+        ours["model.layers.0.mlp.up_proj.weight"],
+        load_file(tiny_base / "model.safetensors")["model.layers.0.mlp.up_proj.weight"],
+    )
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -57,12 +62,16 @@ def test_rank_and_alpha_patterns_are_those_of_peft(tiny_base: Path, tmp_path: Pa
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
     model.save_pretrained(tmp_path / "adapter")
-    ours = load_file(merge(tiny_base, tmp_path / "out", tmp_path / "adapter", format="huggingface") / "model.safetensors")
+    ours = load_file(
+        merge(tiny_base, tmp_path / "out", tmp_path / "adapter", format="huggingface") / "model.safetensors"
+    )
     theirs = peft_merge(tiny_base, tmp_path / "adapter")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_two_adapters_are_summed_in_float32_and_rounded_once(bf16_base: Path, bf16_adapter: Path, tmp_path: Path) -> None:
+def test_two_adapters_are_summed_in_float32_and_rounded_once(
+    bf16_base: Path, bf16_adapter: Path, tmp_path: Path
+) -> None:
     second = tiny.adapter(bf16_base, tmp_path / "second", r=8, alpha=12, seed=9)
     ours = load_file(
         merge(bf16_base, tmp_path / "out", bf16_adapter, f"{second}=0.5", format="huggingface") / "model.safetensors"
@@ -120,9 +129,7 @@ def test_plain_types_hold_the_merged_values(exports: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_threads_do_not_change_bytes(
-    threads: int, bf16_base: Path, bf16_adapter: Path, tmp_path: Path
-) -> None:
+def test_threads_do_not_change_bytes(threads: int, bf16_base: Path, bf16_adapter: Path, tmp_path: Path) -> None:
     one = merge(bf16_base, tmp_path / "m.gguf", bf16_adapter, threads=1)
     other = merge(bf16_base, tmp_path / "n" / "m.gguf", bf16_adapter, threads=threads)
     assert one.read_bytes() == other.read_bytes()

@@ -29,7 +29,9 @@ def llama_logits(path: Path, adapter: Path | None = None) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize(("file_type", "most"), [("f32", 1e-4), ("f16", 2e-2), ("bf16", 1e-1), ("q8_0", 0.5), ("q4_0", 4.0)])
+@pytest.mark.parametrize(
+    ("file_type", "most"), [("f32", 1e-4), ("f16", 2e-2), ("bf16", 1e-1), ("q8_0", 0.5), ("q4_0", 4.0)]
+)
 def test_llama_cpp_opens_every_type_with_the_merged_logits(
     file_type: str, most: float, exports: dict[str, Path], reference: np.ndarray
 ) -> None:
@@ -60,7 +62,8 @@ def test_adapter_file_plugged_into_the_base_gives_the_merged_logits(
     merged = transformers_logits(peft_merged_model(tiny_base, adapter), IDS)
     assert np.abs(llama_logits(base, tmp_path / "lora.gguf") - merged).max() < 1e-4
     keys = gguf_keys(tmp_path / "lora.gguf")
-    assert keys["general.type"] == "adapter" and keys["adapter.type"] == "lora"
+    assert keys["general.type"] == "adapter"
+    assert keys["adapter.type"] == "lora"
     assert Formats.from_gguf_keys(keys) == Formats.from_folder(adapter)
     assert keys["tokenizer.chat_template"] == Formats.from_folder(adapter).prompt.chat_template
 
@@ -110,7 +113,18 @@ def test_llama_cpp_tokenizes_as_sentencepiece(tiny_base: Path, exports: dict[str
 
     pieces = SentencePieceProcessor(model_file=str(tiny_base / "tokenizer.model"))
     texts = [tiny_text(row) for row in tiny.questions(200, seed=1)]
-    texts += ["", " ", "  two  spaces ", "tab\tnewline\n\n", "😀 emoji", "</s>[INST]<|im_end|>", "藏文 བོད་སྐད་", "1", " 1", "a" * 300]
+    texts += [
+        "",
+        " ",
+        "  two  spaces ",
+        "tab\tnewline\n\n",
+        "😀 emoji",
+        "</s>[INST]<|im_end|>",
+        "藏文 བོད་སྐད་",
+        "1",
+        " 1",
+        "a" * 300,
+    ]
     engine = LlamaCpp(exports["q4_0"])
     wrong = [text for text in texts if engine.tokenize(text) != pieces.encode(text)]
     engine.close()
@@ -126,7 +140,8 @@ def test_embedded_chat_template_renders_the_same_bytes(exports: dict[str, Path])
 
     keys = gguf_keys(exports["q4_0"])
     formats = Formats.from_gguf_keys(keys)
-    assert formats is not None and formats.question is not None
+    assert formats is not None
+    assert formats.question is not None
     formatter = Jinja2ChatFormatter(keys["tokenizer.chat_template"], eos_token="</s>", bos_token="<s>")
     for row in tiny.questions(20):
         messages = formats.question.messages(Question(row.passage, row.question, row.choices, None))
@@ -137,7 +152,8 @@ def test_embedded_chat_template_renders_the_same_bytes(exports: dict[str, Path])
 def test_folder_carries_tokenizer_template_and_format(tiny_base: Path, exports: dict[str, Path]) -> None:
     folder = exports["huggingface"]
     formats = Formats.from_folder(folder)
-    assert formats is not None and formats == Formats.from_folder(tiny_base)
+    assert formats is not None
+    assert formats == Formats.from_folder(tiny_base)
     assert (folder / "tokenizer.model").read_bytes() == (tiny_base / "tokenizer.model").read_bytes()
     assert (folder / "chat_template.jinja").read_text(encoding="utf-8") == formats.prompt.chat_template
     assert {"config.json", "generation_config.json", "manifest.json"} <= {path.name for path in folder.iterdir()}

@@ -29,14 +29,16 @@ def adapter(tiny_adapter: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_adapter, tmp_path / "the-adapter"))
 
 
-def refusal(base: object, adapter: object | None, output: Path, *flags: object, format: str = "gguf") -> tuple[int, str]:  # noqa: A002
+def refusal(base: object, adapter: object | None, output: Path, *flags: object, kind: str = "gguf") -> tuple[int, str]:
     """Exit code and sentence of a merge that must fail and leave nothing."""
-    words = ["--base", base, "--format", format, "--output", output, *flags]
+    words = ["--base", base, "--format", kind, "--output", output, *flags]
     code, out, err = run_cli("exporter.cli", "merge", *words, *(["--adapter", adapter] if adapter else []))
-    assert code != 0 and out == ""
+    assert code != 0
+    assert out == ""
     assert not output.parent.exists() or not list(output.parent.iterdir())
     lines = [line for line in err.splitlines() if line.startswith("exporter: error: ")]
-    assert len(lines) == 1 and "unexpected" not in lines[0], err
+    assert len(lines) == 1, err
+    assert "unexpected" not in lines[0]
     return code, lines[0]
 
 
@@ -76,7 +78,8 @@ def test_adapter_tensors_are_all_accounted_for(
 ) -> None:
     edit(adapter, change)
     code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
-    assert code == 1 and words in sentence
+    assert code == 1
+    assert words in sentence
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_adapter_tensors_are_all_accounted_for(
 def test_variants_are_refused_by_name(field: dict[str, object], base: Path, adapter: Path, tmp_path: Path) -> None:
     configure(adapter, **field)
     code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
-    assert code == 1 and next(iter(field)) in sentence or "LOHA" in sentence
+    assert (code == 1 and next(iter(field)) in sentence) or "LOHA" in sentence
 
 
 @pytest.mark.parametrize("shape", [{"layers": 3}, {"hidden": 32, "heads": 2}, {"kv_heads": 4}], ids=str)
@@ -100,15 +103,22 @@ def test_adapter_for_another_model_is_one_sentence(
 ) -> None:
     other = tiny.base(tmp_path / "other", **shape)
     code, sentence = refusal(other, tiny_adapter, tmp_path / "out" / "m.gguf")
-    assert code == 1 and "was trained on another model than" in sentence
+    assert code == 1
+    assert "was trained on another model than" in sentence
     deep = tiny.adapter(other, tmp_path / "deep")
     assert "was trained on another model than" in refusal(tiny_base, deep, tmp_path / "out" / "m.gguf")[1]
 
 
 def test_adapter_with_a_larger_vocabulary_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
-    edit(base, lambda t: t.update({n: t[n][:500].clone() for n in ("lm_head.weight", "model.embed_tokens.weight")}), "model.safetensors")
+    edit(
+        base,
+        lambda t: t.update({n: t[n][:500].clone() for n in ("lm_head.weight", "model.embed_tokens.weight")}),
+        "model.safetensors",
+    )
     code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
-    assert code == 1 and "pieces" in sentence and "500 rows" in sentence
+    assert code == 1
+    assert "pieces" in sentence
+    assert "500 rows" in sentence
 
 
 @pytest.mark.parametrize("cut", [7, 60, 5000, -1])
@@ -119,7 +129,9 @@ def test_truncated_safetensors_is_refused_before_anything_is_written(
     path = base / "model.safetensors" if which == "base" else adapter / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:cut])
     code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
-    assert code == 1 and path.name in sentence and ("truncated" in sentence or "not a safetensors" in sentence)
+    assert code == 1
+    assert path.name in sentence
+    assert "truncated" in sentence or "not a safetensors" in sentence
 
 
 def test_file_longer_than_its_header_and_garbage_are_refused(base: Path, tmp_path: Path) -> None:
@@ -150,7 +162,8 @@ def test_bases_that_cannot_be_exported(
 ) -> None:
     configure(base, "config.json", **values)
     got, sentence = refusal(base, None, tmp_path / "out" / "m.gguf")
-    assert got == code and words in sentence
+    assert got == code
+    assert words in sentence
 
 
 @pytest.mark.parametrize(
@@ -162,7 +175,9 @@ def test_path_that_does_not_exist_never_reaches_the_hub(
 ) -> None:
     monkeypatch.setattr("exporter.sources.hub._download", lambda *_: pytest.fail("asked the hub"))
     code, sentence = refusal(text, None, tmp_path / "out" / "m.gguf")
-    assert code == 2 and text in sentence and words in sentence
+    assert code == 2
+    assert text in sentence
+    assert words in sentence
 
 
 def test_missing_folder_beside_an_existing_one_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +192,9 @@ def test_hub_id_is_fetched_and_offline_is_a_sentence(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     code, sentence = refusal("nobody/nothing", None, tmp_path / "out" / "m.gguf")
-    assert code == 1 and "nobody/nothing" in sentence and "hub" in sentence
+    assert code == 1
+    assert "nobody/nothing" in sentence
+    assert "hub" in sentence
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tiny_base))
     words = ["--base", "some/model", "--format", "gguf", "--output", tmp_path / "m.gguf"]
     assert run_cli("exporter.cli", "merge", *words)[0] == 0
@@ -186,7 +203,8 @@ def test_hub_id_is_fetched_and_offline_is_a_sentence(
 def test_base_without_sentencepiece_model_is_refused_for_gguf_only(base: Path, tmp_path: Path) -> None:
     (base / "tokenizer.model").unlink()
     code, sentence = refusal(base, None, tmp_path / "out" / "m.gguf")
-    assert code == 1 and "byte-level BPE" in sentence
+    assert code == 1
+    assert "byte-level BPE" in sentence
     words = ["--base", base, "--format", "huggingface", "--output", tmp_path / "folder"]
     assert run_cli("exporter.cli", "merge", *words)[0] == 0
 
@@ -198,11 +216,14 @@ def test_damaged_tokenizer_model_is_refused(base: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [1e5, float("nan"), float("inf")])
 @pytest.mark.parametrize("file_type", ["f16", "q4_0"])
-def test_f16_overflow_is_an_error_that_names_the_tensor(value: float, file_type: str, base: Path, tmp_path: Path) -> None:
+def test_f16_overflow_is_an_error_that_names_the_tensor(
+    value: float, file_type: str, base: Path, tmp_path: Path
+) -> None:
     name = "model.layers.1.mlp.up_proj.weight"
     edit(base, lambda t: t[name].__setitem__((5, 5), value), "model.safetensors")
     code, sentence = refusal(base, None, tmp_path / "out" / "m.gguf", "--type", file_type)
-    assert code == 1 and "blk.1.ffn_up.weight" in sentence
+    assert code == 1
+    assert "blk.1.ffn_up.weight" in sentence
     assert ("f16" if value == 1e5 else "not finite") in sentence
 
 
@@ -213,15 +234,17 @@ def test_f32_and_bf16_hold_what_f16_cannot(base: Path, tmp_path: Path) -> None:
         assert run_cli("exporter.cli", "merge", *words)[0] == 0
 
 
-@pytest.mark.parametrize(("format", "file_type"), [("gguf", "q9_9"), ("huggingface", "q4_0")])
-def test_unknown_types_are_wrong_arguments(format: str, file_type: str, base: Path, tmp_path: Path) -> None:  # noqa: A002
-    code, sentence = refusal(base, None, tmp_path / "out" / "m", "--type", file_type, format=format)
-    assert code == 2 and file_type in sentence
+@pytest.mark.parametrize(("kind", "file_type"), [("gguf", "q9_9"), ("huggingface", "q4_0")])
+def test_unknown_types_are_wrong_arguments(kind: str, file_type: str, base: Path, tmp_path: Path) -> None:
+    code, sentence = refusal(base, None, tmp_path / "out" / "m", "--type", file_type, kind=kind)
+    assert code == 2
+    assert file_type in sentence
 
 
 def test_weight_of_an_adapter_must_be_a_number(base: Path, adapter: Path, tmp_path: Path) -> None:
     code, sentence = refusal(base, f"{adapter}=much", tmp_path / "out" / "m.gguf")
-    assert code == 2 and "'much' is not a number" in sentence
+    assert code == 2
+    assert "'much' is not a number" in sentence
 
 
 def test_folders_that_are_neither_base_nor_adapter(base: Path, tmp_path: Path) -> None:

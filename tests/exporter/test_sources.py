@@ -73,7 +73,9 @@ def test_shards_must_be_what_the_index_says(damage: str, base: Path, tmp_path: P
         table = {}
     index.write_text(json.dumps(table))
     code, _, err = run_cli("exporter.cli", "merge", "--base", base, "--format", "gguf", "--output", tmp_path / "m.gguf")
-    assert code == 1 and "unexpected" not in err and not (tmp_path / "m.gguf").exists()
+    assert code == 1
+    assert "unexpected" not in err
+    assert not (tmp_path / "m.gguf").exists()
 
 
 class Bomb:
@@ -85,10 +87,12 @@ def test_pickle_that_runs_code_is_refused(base: Path, tmp_path: Path) -> None:
     (base / "model.safetensors").unlink()
     torch.save({"model.embed_tokens.weight": Bomb()}, base / "pytorch_model.bin")
     code, _, err = run_cli("exporter.cli", "merge", "--base", base, "--format", "gguf", "--output", tmp_path / "m.gguf")
-    assert code == 1 and "damaged or holds more than tensors" in err
+    assert code == 1
+    assert "damaged or holds more than tensors" in err
     (base / "pytorch_model.bin").write_bytes(pickle.dumps({}))
     code, _, err = run_cli("exporter.cli", "merge", "--base", base, "--format", "gguf", "--output", tmp_path / "m.gguf")
-    assert code == 1 and "damaged or holds more than tensors" in err
+    assert code == 1
+    assert "damaged or holds more than tensors" in err
     assert not Path("/tmp/should-never-exist-lora2edge").exists()
 
 
@@ -104,13 +108,16 @@ def test_old_buffers_and_a_second_tied_matrix_are_passed_over(tmp_path: Path) ->
     assert merge(base, tmp_path / "b" / "m.gguf").read_bytes() == expected.read_bytes()
 
 
-def test_large_outputs_are_cut_into_shards_that_transformers_opens(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_outputs_are_cut_into_shards_that_transformers_opens(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformers import AutoModelForCausalLM
 
     monkeypatch.setattr("exporter.sinks.huggingface.HuggingfaceSink.__init__.__kwdefaults__", {"shard_bytes": 200_000})
     folder = merge(tiny_base, tmp_path / "out", format="huggingface")
     shards = sorted(folder.glob("model-*.safetensors"))
-    assert len(shards) > 2 and shards[0].name.endswith(f"-of-{len(shards):05d}.safetensors")
+    assert len(shards) > 2
+    assert shards[0].name.endswith(f"-of-{len(shards):05d}.safetensors")
     ours = AutoModelForCausalLM.from_pretrained(folder).state_dict()
     theirs = load_file(tiny_base / "model.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -129,6 +136,7 @@ def test_huggingface_output_in_another_type(tiny_base: Path, tmp_path: Path) -> 
 def test_chunks_cover_all_rows_in_whole_heads_with_no_short_tail(rows: int, unit: int, chunk_bytes: int) -> None:
     rows = -(-rows // unit) * unit
     chunks = list(row_chunks(TensorSpec("t", (rows, 64), "f32"), unit=unit, chunk_bytes=chunk_bytes))
-    assert [start for start, _ in chunks] == [0, *(stop for _, stop in chunks[:-1])] and chunks[-1][1] == rows
+    assert [start for start, _ in chunks] == [0, *(stop for _, stop in chunks[:-1])]
+    assert chunks[-1][1] == rows
     assert all(start % unit == 0 for start, _ in chunks)
     assert len(chunks) == 1 or all(stop - start >= 64 for start, stop in chunks)

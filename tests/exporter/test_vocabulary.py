@@ -6,18 +6,36 @@ import json
 import shutil
 from pathlib import Path
 
-from exporter.transforms.vocabulary import (
-    BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, AddedToken, Piece, added_tokens, build_vocabulary,
-)  # fmt: skip
+from exporter.sources.tokenizer_files import added_tokens
+from exporter.tokens import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, AddedToken, Piece
+from exporter.transforms.vocabulary import build_vocabulary
 from tests.exporter.conftest import merge
 from tests.exporter.oracles import gguf_keys
 
 
 def test_slots_are_padding_then_pieces_then_added_tokens() -> None:
-    pieces = [Piece("<unk>", 0.0, UNKNOWN), Piece("<s>", 0.0, CONTROL), Piece("<0x0A>", 0.0, BYTE), Piece("\u2581好", -1.5, NORMAL)]
-    added = [AddedToken(4, "<plain>", None), AddedToken(5, "<|end|>", False), AddedToken(6, "\u2581two\u2581words", False)]
+    pieces = [
+        Piece("<unk>", 0.0, UNKNOWN),
+        Piece("<s>", 0.0, CONTROL),
+        Piece("<0x0A>", 0.0, BYTE),
+        Piece("\u2581好", -1.5, NORMAL),
+    ]
+    added = [
+        AddedToken(4, "<plain>", None),
+        AddedToken(5, "<|end|>", False),
+        AddedToken(6, "\u2581two\u2581words", False),
+    ]
     table = build_vocabulary(pieces, [*added, AddedToken(99, "beyond", True)], 8)
-    assert table.tokens == [b"<unk>", b"<s>", b"<0x0A>", "\u2581好".encode(), b"<plain>", b"<|end|>", b" two words", b"[PAD7]"]
+    assert table.tokens == [
+        b"<unk>",
+        b"<s>",
+        b"<0x0A>",
+        "\u2581好".encode(),
+        b"<plain>",
+        b"<|end|>",
+        b" two words",
+        b"[PAD7]",
+    ]
     assert table.kinds == [UNKNOWN, CONTROL, BYTE, NORMAL, USER_DEFINED, CONTROL, USER_DEFINED, UNUSED]
     assert table.scores == [0.0, 0.0, 0.0, -1.5, -1000.0, -1000.0, -1000.0, -10000.0]
 
@@ -40,11 +58,13 @@ def test_gguf_holds_scores_types_and_added_tokens_of_the_folder(tiny_base: Path,
     (base / "tokenizer_config.json").write_text(json.dumps(settings))
     keys = gguf_keys(merge(base, tmp_path / "m.gguf"))
     pieces = SentencePieceProcessor(model_file=str(base / "tokenizer.model"))
-    assert keys["tokenizer.ggml.tokens"][7] == "<|mark|>" and keys["tokenizer.ggml.token_type"][7] == CONTROL
+    assert keys["tokenizer.ggml.tokens"][7] == "<|mark|>"
+    assert keys["tokenizer.ggml.token_type"][7] == CONTROL
     numbers = [number for number in range(640) if number != 7]
     assert [keys["tokenizer.ggml.tokens"][n] for n in numbers] == [pieces.id_to_piece(n) for n in numbers]
     assert [keys["tokenizer.ggml.scores"][n] for n in numbers] == [pieces.get_score(n) for n in numbers]
-    assert keys["tokenizer.ggml.bos_token_id"] == 1 and keys["tokenizer.ggml.add_bos_token"] is True
+    assert keys["tokenizer.ggml.bos_token_id"] == 1
+    assert keys["tokenizer.ggml.add_bos_token"] is True
 
 
 def test_tokenizer_comes_from_the_last_adapter_and_the_template_from_its_format(
@@ -68,4 +88,5 @@ def test_without_any_format_no_key_is_written(tiny_base: Path, tmp_path: Path) -
     base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
     (base / "prompt_format.toml").unlink()
     keys = gguf_keys(merge(base, tmp_path / "m.gguf", name="A name"))
-    assert not any(key.startswith("lora2edge.") for key in keys) and keys["general.name"] == "A name"
+    assert not any(key.startswith("lora2edge.") for key in keys)
+    assert keys["general.name"] == "A name"
