@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from configs.formats import Formats
-from configs.prompt import Tokenizer
+if TYPE_CHECKING:  # pydantic and jinja2 would cost every `--help` a tenth of a second
+    from configs.formats import Formats
+    from configs.prompt import Tokenizer
 
 Finish = Literal["", "stop", "length", "cancelled"]
 

@@ -65,12 +65,16 @@ class LlamaModel:
 
     def _load(self, gpu_layers: int, on_progress: Callable[[float], bool] | None) -> object:
         raised: list[BaseException] = []
+        given_up: list[bool] = []
 
         @api.llama_progress_callback  # type: ignore[untyped-decorator]
         def progress(share: float, _data: ctypes.c_void_p) -> bool:
             # An exception (Ctrl-C too) cannot cross C: it is kept, the load given up, then raised again.
             try:
-                return on_progress is None or bool(on_progress(share))
+                if on_progress is None or on_progress(share):
+                    return True
+                given_up.append(True)
+                return False
             except BaseException as error:  # noqa: BLE001
                 raised.append(error)
                 return False
@@ -82,6 +86,8 @@ class LlamaModel:
         handle = api.llama_model_load_from_file(_path_bytes(self.plan.options.model), parameters)
         if raised:
             raise raised[0]
+        if given_up:
+            raise ToolError(f"the load of {self.plan.options.model} was given up")
         if not handle:
             raise _LoadError(f"llama.cpp cannot load {self.plan.options.model}: {last_error()}")
         return handle
