@@ -94,7 +94,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         # The reader of our stdout has gone (`… | head`): nothing to say, and nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # noqa: BLE001  the one edge where every error becomes a sentence
+    except Exception as error:
         if getattr(args, "debug", False):
             raise
         return _fail(parser.prog, *_describe(error))
@@ -128,7 +128,10 @@ def _describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
         if error.errno in _DISK_FULL:
-            return f"error: {name}the disk is full (free some space and run the same command again)", MachineError.exit_code
+            return (
+                f"error: {name}the disk is full (free some space and run the same command again)",
+                MachineError.exit_code,
+            )
         return f"error: {name}{error.strerror or error}", ToolError.exit_code
     if isinstance(error, MemoryError):
         return "error: out of memory", MachineError.exit_code

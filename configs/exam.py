@@ -126,7 +126,9 @@ class QuestionFormat(BaseModel):
             ConfigError: the question has more options than the format has labels.
         """
         if len(question.choices) > len(self.labels):
-            raise ConfigError(f"{len(question.choices)} options, but question format {self.name} has {len(self.labels)} labels")
+            raise ConfigError(
+                f"{len(question.choices)} options, but question format {self.name} has {len(self.labels)} labels"
+            )
         shown = self.shown(question)
         options = [{"label": label, "text": text} for label, text in zip(self.labels, shown.choices, strict=False)]
         return self._compiled.render(passage=shown.passage, question=shown.question, options=options)
@@ -152,7 +154,9 @@ def without_control(text: str) -> str:
 
 
 def parse_label(cell: object, choices: int) -> tuple[int, bool]:
-    """(place of the named choice, whether the cell had to be normalised): `3`, `'3'`, `選項3`, `３`, `C` all name the third.
+    """(place of the named choice, whether the cell had to be normalised).
+
+    `3`, `'3'`, `選項3`, `３` and `C` all name the third.
 
     Raises:
         ValueError: the cell names none of the choices.

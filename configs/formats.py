@@ -36,7 +36,9 @@ class Formats:
         """
         tables = parse_toml(text, source)
         if "prompt" not in tables or not tables.keys() <= {"prompt", "question"}:
-            raise ConfigError(f"{source} must hold [prompt] and may hold [question]; it has {', '.join(tables) or 'neither'}")
+            raise ConfigError(
+                f"{source} must hold [prompt] and may hold [question]; it has {', '.join(tables) or 'neither'}"
+            )
         question = tables.get("question")
         return cls(
             PromptFormat.from_table(tables["prompt"], f"{source} [prompt]"),

@@ -166,7 +166,9 @@ class PromptFormat(BaseModel):
     @cached_property
     def _special_pattern(self) -> re.Pattern[str]:
         longest_first = sorted(self.special_tokens, key=len, reverse=True)
-        return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if longest_first else re.compile(r"(?!)()")
+        return (
+            re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if longest_first else re.compile(r"(?!)()")
+        )
 
     def _disarm(self, text: str, mark: str) -> str:
         """Put `mark` after every character that opens a special token, so that none can stand in the text, nor
@@ -197,7 +199,9 @@ def check_roles(messages: Sequence[Message]) -> None:
     turns = messages[1:] if messages and messages[0].get("role") == "system" else messages
     for index, message in enumerate(turns):
         if message.get("role") != ("user", "assistant")[index % 2]:
-            raise ConfigError(f"message {index + 1} has role '{message.get('role')}'", hint="user and assistant take turns")
+            raise ConfigError(
+                f"message {index + 1} has role '{message.get('role')}'", hint="user and assistant take turns"
+            )
     for message in messages:
         if not isinstance(message.get("content"), str):
             raise ConfigError("a message has no text content")

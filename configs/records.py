@@ -64,7 +64,9 @@ def _from_grid(grid: Sequence[Sequence[Any]], path: Path, *, typed: bool) -> Tab
         raise ConfigError(f"{path} has the column {', '.join(sorted(repeated))} twice")
     rows = []
     for number, line in enumerate(filled[1:], 1):
-        stray = [cell for name, cell in zip(header + [""] * len(line), line, strict=False) if not name and not _blank(cell)]
+        stray = [
+            cell for name, cell in zip(header + [""] * len(line), line, strict=False) if not name and not _blank(cell)
+        ]
         if stray:
             raise ConfigError(f"{path}: row {number} has a cell without a column: '{str(stray[0])[:20]}'")
         cells = list(line) + [None] * (len(header) - len(line))
@@ -103,7 +105,9 @@ def _read_excel(path: Path) -> list[list[Any]]:
         grid: list[list[Any]] = sheet.to_python(skip_empty_area=False)
         _write_percentages(path, grid)
     except (calamine.CalamineError, calamine.WorksheetNotFound, KeyError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path} is not an xlsx workbook: {error}", hint="open it in a spreadsheet and save it as .xlsx") from error
+        raise ConfigError(
+            f"{path} is not an xlsx workbook: {error}", hint="open it in a spreadsheet and save it as .xlsx"
+        ) from error
     return grid
 
 

@@ -125,7 +125,9 @@ def _roles(table: Table, given: Mapping[str, str], path: Path) -> dict[str, str]
         roles[f"ignore:{column}" if role == "ignore" else role] = column
     left = [column for column in table.columns if column not in roles.values()]
     if left:
-        raise ConfigError(f"{path} has a second column for the same thing: '{left[0]}'", hint=f"--columns ignore={left[0]}")
+        raise ConfigError(
+            f"{path} has a second column for the same thing: '{left[0]}'", hint=f"--columns ignore={left[0]}"
+        )
     choices = sorted((role for role in roles if role.startswith("choice") and role != "choices"), key=_choice_place)
     missing = [role for role in ("passage", "question") if role not in roles]
     if not choices and "choices" not in roles:
@@ -154,7 +156,9 @@ def _choice_place(role: str) -> int:
     return int("".join(filter(str.isdigit, role)))
 
 
-def _read_row(number: int, cells: Mapping[str, Any], roles: Mapping[str, str], *, typed: bool, need_answers: bool) -> SheetRow:
+def _read_row(
+    number: int, cells: Mapping[str, Any], roles: Mapping[str, str], *, typed: bool, need_answers: bool
+) -> SheetRow:
     warnings: list[str] = []
 
     def text(cell: Any, what: str) -> str:

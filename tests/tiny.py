@@ -38,7 +38,9 @@ def sheet(path: Path, rows: list[Question], *, answers: bool = True) -> Path:
     workbook = openpyxl.Workbook()
     page = workbook.active
     options = ["選項1", "選項2", "選項3", "選項4"]
-    page.append(["ID", "文章", "問題", *options, "正確答案", "資料來源"] if answers else ["題號", "文章", "問題", *options])
+    page.append(
+        ["ID", "文章", "問題", *options, "正確答案", "資料來源"] if answers else ["題號", "文章", "問題", *options]
+    )
     for number, row in enumerate(rows, 1):
         cells = [number, row.passage, row.question, *row.choices]
         page.append([*cells, row.answer, "自編"] if answers else cells)
@@ -115,13 +117,18 @@ def base(
     model.save_pretrained(folder)
     special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "legacy": True} | special)
+        json.dumps(
+            {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "legacy": True}
+            | special
+        )
     )
     (folder / FORMAT_FILE).write_text(Formats.load(format, "formosa").to_toml(), encoding="utf-8")
     return folder
 
 
-def adapter(base_folder: Path, folder: Path, *, r: int = 8, alpha: int = 12, seed: int = 0, rslora: bool = False) -> Path:
+def adapter(
+    base_folder: Path, folder: Path, *, r: int = 8, alpha: int = 12, seed: int = 0, rslora: bool = False
+) -> Path:
     """A PEFT LoRA on all seven linears with random non-zero factors; its scale is no power of two."""
     import peft
     import torch

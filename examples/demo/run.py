@@ -102,6 +102,7 @@ def settings(size: Size, seed: int) -> list[str]:
         "training.accumulation": 1,
         "training.learning_rate": 3e-3,
         "training.warmup": 20,
+        "training.gradient_checkpointing": "false",
         "training.seed": seed,
         "evaluation.every": max(1, size.lora_steps // 3),
         "evaluation.rows": 200,
@@ -175,7 +176,8 @@ def report(out: Path, rows: list[Row], *, quick: bool) -> str:
     """The table, the paths, and what the model can and cannot say."""
     lines = ["", "model     accuracy   size       questions/s", "-------   --------   --------   -----------"]
     lines += [
-        f"{row.model:<9} {row.accuracy:>7.1%}   {row.size_bytes / 1e6:>5.2f} MB   {row.questions_per_s:>8.0f}" for row in rows
+        f"{row.model:<9} {row.accuracy:>7.1%}   {row.size_bytes / 1e6:>5.2f} MB   {row.questions_per_s:>8.0f}"
+        for row in rows
     ]
     made = {
         "held-out.xlsx": "400 questions that training never saw (labels 1-4, balanced)",

@@ -21,7 +21,9 @@ def train_tokenizer(model: Path, formats: Formats, *, seed: int) -> sentencepiec
     """
     draw = random.Random(seed)
     words = [*world.NAMES, *world.VALUES] * 8
-    words += [text.replace("N", "").replace("V", "、") for c in world.CATEGORIES for pair in c.wordings for text in pair]
+    words += [
+        text.replace("N", "").replace("V", "、") for c in world.CATEGORIES for pair in c.wordings for text in pair
+    ]
     words += ["問題:", "回答:", "檢查:", "有", "無", "是", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"]
     words += formats.prompt.system.split() + "請根據以下文章，以數字回答選擇題:".split()
     lines = []

@@ -76,7 +76,9 @@ def test_terminated_command_cleans_up(tmp_path):
         "sys.exit(errors.run(parser))"
     )
     for number, exit_code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out.txt")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "out.txt")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         assert child.stdout.readline() == b"written\n"
         time.sleep(0.05)
         os.kill(child.pid, number)

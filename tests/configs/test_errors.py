@@ -34,10 +34,18 @@ def raising(error):
         (ConfigError("wrong flag"), 2, "tool: error: wrong flag\n"),
         (MachineError("no GPU"), 3, "tool: error: no GPU\n"),
         (KeyboardInterrupt(), 130, "tool: interrupted\n"),
-        (OSError(errno.ENOSPC, "No space left", "/x"), 3, "tool: error: /x: the disk is full (free some space and run the same command again)\n"),
+        (
+            OSError(errno.ENOSPC, "No space left", "/x"),
+            3,
+            "tool: error: /x: the disk is full (free some space and run the same command again)\n",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "tool: error: /x: Permission denied\n"),
         (MemoryError(), 3, "tool: error: out of memory\n"),
-        (ValueError("two\nlines"), 1, "tool: error: unexpected ValueError: two lines (run again with --debug for the traceback)\n"),
+        (
+            ValueError("two\nlines"),
+            1,
+            "tool: error: unexpected ValueError: two lines (run again with --debug for the traceback)\n",
+        ),
     ],
 )
 def test_failures(error, code, sentence, capsys):

@@ -99,7 +99,8 @@ def test_more_options_than_labels_is_an_error():
 
 
 @pytest.mark.parametrize(
-    "change", [{"labels": ["1"]}, {"labels": ["1", "1"]}, {"template": "{{ passage }}"}, {"template": "{{ nothing }}"}, {"x": 1}]
+    "change",
+    [{"labels": ["1"]}, {"labels": ["1", "1"]}, {"template": "{{ passage }}"}, {"template": "{{ nothing }}"}, {"x": 1}],
 )
 def test_faulty_formats_are_refused(change):
     table = {**QuestionFormat.load("formosa").model_dump(), **change}

@@ -18,9 +18,7 @@ AGAIN = {"role": "user", "content": "U2"}
 SYSTEM = {"role": "system", "content": "S"}
 
 ALPACA2 = "You are a helpful assistant. 你是一个乐于助人的助手。"
-ALPACA1 = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-)
+ALPACA1 = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 VICUNA = (
     "The following is a conversation between an AI assistant called Assistant and a human user called User. "
     "The assistant is intelligent, knowledgeable and polite to answer questions of user."
@@ -30,7 +28,12 @@ VICUNA = (
 GOLDEN = [
     ("alpaca2", [USER], True, f"<s>[INST] <<SYS>>\n{ALPACA2}\n<</SYS>>\n\nU1 [/INST]"),
     ("alpaca2", [USER, REPLY], False, f"<s>[INST] <<SYS>>\n{ALPACA2}\n<</SYS>>\n\nU1 [/INST] A1</s>"),
-    ("alpaca2", [SYSTEM, USER, REPLY, AGAIN], True, "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nU1 [/INST] A1</s><s>[INST] U2 [/INST]"),
+    (
+        "alpaca2",
+        [SYSTEM, USER, REPLY, AGAIN],
+        True,
+        "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nU1 [/INST] A1</s><s>[INST] U2 [/INST]",
+    ),
     ("alpaca2", [{"role": "system", "content": ""}, USER], True, "<s>[INST] U1 [/INST]"),
     ("alpaca1", [USER], True, f"<s>{ALPACA1}\n\n### Instruction:\nU1\n\n### Response: "),
     ("alpaca1", [USER, REPLY], False, f"<s>{ALPACA1}\n\n### Instruction:\nU1\n\n### Response: A1</s>"),
@@ -51,7 +54,12 @@ GOLDEN = [
         "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nU1<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\nA1<|eot_id|>",
     ),
-    ("chatml", [SYSTEM, USER], True, "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU1<|im_end|>\n<|im_start|>assistant\n"),
+    (
+        "chatml",
+        [SYSTEM, USER],
+        True,
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU1<|im_end|>\n<|im_start|>assistant\n",
+    ),
     ("chatml", [USER, REPLY], False, "<|im_start|>user\nU1<|im_end|>\n<|im_start|>assistant\nA1<|im_end|>\n"),
 ]
 
@@ -89,7 +97,11 @@ def test_format_survives_toml(name):
 
 @pytest.mark.parametrize("name", files.names("prompts"))
 @settings(max_examples=60, deadline=None)
-@given(content=st.lists(st.sampled_from(["<s>", "</s>", "<|im_end|>", "<|eot_id|>", "<", "/s>", "|", "[INST]", "字", "\ue000", "\x00"])).map("".join))
+@given(
+    content=st.lists(
+        st.sampled_from(["<s>", "</s>", "<|im_end|>", "<|eot_id|>", "<", "/s>", "|", "[INST]", "字", "\ue000", "\x00"])
+    ).map("".join)
+)
 def test_row_text_never_becomes_a_special_token(name, content):
     prompt_format = PromptFormat.load(name)
     plain = prompt_format.render([{"role": "user", "content": "字"}], add_generation_prompt=True)
@@ -105,7 +117,9 @@ def test_text_that_ends_where_the_template_goes_on_stays_text():
 
 
 def test_label_of_alpaca2_is_two_tokens(vocabulary):
-    prompt, target = encode_split(PromptFormat.load("alpaca2"), [USER, {"role": "assistant", "content": "1"}], vocabulary)
+    prompt, target = encode_split(
+        PromptFormat.load("alpaca2"), [USER, {"role": "assistant", "content": "1"}], vocabulary
+    )
     assert [vocabulary.pieces.id_to_piece(id_) for id_ in target] == ["▁", "1", "</s>"]
     assert prompt[0] == 1
     assert prompt.count(1) == 1
@@ -136,7 +150,12 @@ def test_plain_text_is_one_run():
 
 @pytest.mark.parametrize(
     ("messages", "word"),
-    [([REPLY], "assistant"), ([USER, AGAIN], "user"), ([USER, SYSTEM], "system"), ([{"role": "user", "content": None}], "text")],
+    [
+        ([REPLY], "assistant"),
+        ([USER, AGAIN], "user"),
+        ([USER, SYSTEM], "system"),
+        ([{"role": "user", "content": None}], "text"),
+    ],
 )
 def test_roles_out_of_order_are_refused(messages, word):
     with pytest.raises(ConfigError, match=word):
@@ -159,7 +178,9 @@ def test_unknown_format_lists_the_shipped_ones():
 def test_faulty_file_is_one_sentence(tmp_path, change, word):
     path = tmp_path / "mine.toml"
     text = PromptFormat.load("chatml").to_toml()
-    path.write_text(change + "\n".join(line for line in text.splitlines() if not line.startswith(change.split()[0] + " ")))
+    path.write_text(
+        change + "\n".join(line for line in text.splitlines() if not line.startswith(change.split()[0] + " "))
+    )
     with pytest.raises(ConfigError, match=word) as error:
         PromptFormat.load(str(path))
     assert "\n" not in str(error.value)

@@ -47,19 +47,28 @@ def test_percentages_read_as_shown(tmp_path):
 def test_words_that_libraries_take_for_nothing_stay_words(tmp_path):
     (tmp_path / "s.csv").write_text("ID,文章,問題,選項1,選項2,正確答案\n007,NA,null,無,nan,2\n", encoding="utf-8")
     [row] = read_questions(tmp_path / "s.csv", need_answers=True).rows
-    assert (row.id, row.question.passage, row.question.question, row.question.choices) == ("007", "NA", "null", ("無", "nan"))
+    assert (row.id, row.question.passage, row.question.question, row.question.choices) == (
+        "007",
+        "NA",
+        "null",
+        ("無", "nan"),
+    )
     assert not row.label_normalised
 
 
 def test_passage_keeps_every_character_but_surrounding_blanks(tmp_path):
     passage = "第一行\r\n第二行\t</s>[INST]<|im_end|>😀 尾"
-    (tmp_path / "s.json").write_text(json.dumps([{"passage": f"  {passage}\n", "question": "問", "choices": ["a", "b"], "answer": 1}]))
+    (tmp_path / "s.json").write_text(
+        json.dumps([{"passage": f"  {passage}\n", "question": "問", "choices": ["a", "b"], "answer": 1}])
+    )
     [row] = read_questions(tmp_path / "s.json", need_answers=True).rows
     assert row.question.passage == passage
 
 
 def test_control_characters_are_kept_in_the_question_and_warned_of(tmp_path):
-    (tmp_path / "s.json").write_text(json.dumps([{"passage": "甲\x00乙", "question": "問", "choices": ["a", "b"], "answer": 1}]))
+    (tmp_path / "s.json").write_text(
+        json.dumps([{"passage": "甲\x00乙", "question": "問", "choices": ["a", "b"], "answer": 1}])
+    )
     [row] = read_questions(tmp_path / "s.json", need_answers=True).rows
     assert row.question.passage == "甲\x00乙"
     assert row.warnings == ("control characters removed from the passage",)
@@ -83,7 +92,9 @@ def test_rows_that_are_no_questions(tmp_path, line, error):
 
 
 def test_unreadable_label_is_only_a_warning_where_none_is_needed(tmp_path):
-    first, second = rows_of(tmp_path / "s.xlsx", [1, "文", "問", "a", "b", "?"], [2, "文", "問", "a", "b", None], need_answers=False)
+    first, second = rows_of(
+        tmp_path / "s.xlsx", [1, "文", "問", "a", "b", "?"], [2, "文", "問", "a", "b", None], need_answers=False
+    )
     assert first.question.answer is None
     assert first.warnings == ("the label '?' names no option",)
     assert second.warnings == ()
@@ -91,7 +102,9 @@ def test_unreadable_label_is_only_a_warning_where_none_is_needed(tmp_path):
 
 def test_blank_and_repeated_options_are_warnings(tmp_path):
     header = ["文章", "問題", "選項1", "選項2", "選項3", "選項4", "答案"]
-    book = workbook(tmp_path / "s.xlsx", header, ["文", "問", "a", "a", None, "b", 4], ["文", "問", "a", "c", None, "b", 3])
+    book = workbook(
+        tmp_path / "s.xlsx", header, ["文", "問", "a", "a", None, "b", 4], ["文", "問", "a", "c", None, "b", 3]
+    )
     sheet = read_questions(book, need_answers=True)
     assert sheet.rows[0].warnings == ("option 3 is blank", "options 1 and 2 are the same")
     assert sheet.rows[1].error == "the label '3.0' names a blank option"
@@ -106,11 +119,15 @@ def test_same_questions_from_every_kind_of_file(tmp_path):
         for n, q in enumerate(questions, 1)
     ]
     (tmp_path / "s.json").write_text(json.dumps(objects))
-    (tmp_path / "s.jsonl").write_text("".join(json.dumps(o, ensure_ascii=False) + "\n" for o in objects), encoding="utf-8")
+    (tmp_path / "s.jsonl").write_text(
+        "".join(json.dumps(o, ensure_ascii=False) + "\n" for o in objects), encoding="utf-8"
+    )
     dataset = [{"id": o["id"], "messages": [], "exam": {k: v for k, v in o.items() if k != "id"}} for o in objects]
     (tmp_path / "validation.jsonl").write_text("".join(json.dumps(o) + "\n" for o in dataset))
     lines = ["編號\t文章\t題目\tA\tB\tC\tD\t答案".replace("A\tB\tC\tD", "選項A\t選項B\t選項C\t選項D")]
-    lines += ["\t".join([str(n), q.passage, q.question, *q.choices, "ABCD"[q.answer - 1]]) for n, q in enumerate(questions, 1)]
+    lines += [
+        "\t".join([str(n), q.passage, q.question, *q.choices, "ABCD"[q.answer - 1]]) for n, q in enumerate(questions, 1)
+    ]
     (tmp_path / "s.tsv").write_bytes("\r\n".join(lines).encode("cp950"))
     for name in ("s.xlsx", "s.json", "s.jsonl", "validation.jsonl", "s.tsv"):
         rows = read_questions(tmp_path / name, need_answers=True).rows

@@ -16,7 +16,9 @@ HEAVY = {
     "textual", "openpyxl", "python_calamine", "opencc", "gguf", "sentencepiece", "matplotlib", "safetensors", "tokenizers",
 }  # fmt: skip
 ROOMS = ("trainer", "exporter", "runtime", "tui")
-LIGHT = [f"{room}.cli" for room in ROOMS] + [f"configs.{module.name}" for module in pkgutil.iter_modules(configs.__path__)]
+LIGHT = [f"{room}.cli" for room in ROOMS] + [
+    f"configs.{module.name}" for module in pkgutil.iter_modules(configs.__path__)
+]
 
 
 def loaded_by(code: str) -> set[str]:
@@ -33,7 +35,9 @@ def test_light_modules_load_nothing_heavy(module):
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_help_loads_nothing_heavy(room):
-    code = f"from {room}.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0"
+    code = (
+        f"from {room}.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0"
+    )
     assert not loaded_by(code) & HEAVY
 
 
@@ -45,7 +49,16 @@ def test_edge_rooms_never_load_torch(room):
         f"for module in pkgutil.walk_packages({room}.__path__, '{room}.'):\n"
         "    importlib.import_module(module.name)"
     )
-    assert not loaded_by(code) & {"torch", "transformers", "peft", "deepspeed", "pandas", "datasets", "accelerate", "gguf"}
+    assert not loaded_by(code) & {
+        "torch",
+        "transformers",
+        "peft",
+        "deepspeed",
+        "pandas",
+        "datasets",
+        "accelerate",
+        "gguf",
+    }
 
 
 def test_only_named_modules_load_llama_cpp():

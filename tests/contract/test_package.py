@@ -59,15 +59,31 @@ def test_package_doors_stay_empty():
 
 
 def test_no_module_carries_the_name_of_a_dependency():
-    names = {"deepspeed", "gguf", "textual", "peft", "torch", "transformers", "tokenizers", "datasets", "safetensors", "openpyxl"}
+    names = {
+        "deepspeed",
+        "gguf",
+        "textual",
+        "peft",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "datasets",
+        "safetensors",
+        "openpyxl",
+    }
     modules = {path.stem for room in ROOMS for path in (ROOT / room).glob("*.py")}
     assert not modules & names
 
 
 def test_constraints_pin_every_direct_dependency():
-    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
     wanted = {
         requirement.split(";")[0].split(">")[0].split("[")[0].strip().lower().replace("_", "-")
-        for requirement in PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+        for requirement in PROJECT["dependencies"]
+        + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
     }
     assert not wanted - {"lora2edge"} - pinned
