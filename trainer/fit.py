@@ -122,7 +122,7 @@ def _training_arguments(job: Job, steps: int) -> tuple[torch.dtype, TrainingArgu
 
     training = job.settings.training
     compute = compute_type(job.settings.model, on_gpu=bool(job.gpus))
-    return compute, TrainingArguments(
+    args = TrainingArguments(
         output_dir=str(job.work),
         per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation,
@@ -145,6 +145,18 @@ def _training_arguments(job: Job, steps: int) -> tuple[torch.dtype, TrainingArgu
         report_to=[],
         disable_tqdm=True,
     )
+    if job.deepspeed is not None and not job.gpus:
+        _join_deepspeed(args)
+    return compute, args
+
+
+def _join_deepspeed(args: TrainingArguments) -> None:
+    """Make DeepSpeed join the process group that Trainer makes on a CPU: ZeRO-3 splits the model while it loads, and
+    would take itself for alone."""
+    import deepspeed
+
+    assert args.device.type == "cpu"  # asking for the device makes the process group
+    deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
 
 
 def _checkpoint_to_resume(trainer: FitTrainer) -> str | None:
