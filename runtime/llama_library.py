@@ -23,7 +23,7 @@ __all__ = ["api", "last_error", "physical_cores"]
 
 logger = logging.getLogger(__name__)
 
-_LEVELS = {2: logging.WARNING, 3: logging.ERROR}
+_ERROR_LEVEL = 4  # enum ggml_log_level; the bindings' own comment has it wrong
 _errors: deque[str] = deque(maxlen=20)
 
 
@@ -33,7 +33,7 @@ def _log(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
     line = text.decode("utf-8", "replace").strip()
     if not line:
         return
-    if _LEVELS.get(level) == logging.ERROR:
+    if level == _ERROR_LEVEL:
         _errors.append(line)
     logger.debug("%s", line)
 
