@@ -1,0 +1,1 @@
+"""The whole road, room after room, through the public commands."""
