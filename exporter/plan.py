@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from configs.errors import ConfigError, MachineError, require
 from configs.formats import Formats
 from exporter.ggml import kernels
-from exporter.ggml.types import EXPORT_TYPES, QUANTIZED, choose_types, tensor_bytes
-from exporter.gguf_metadata import model_writer, rope_factors
+from exporter.ggml.types import EXPORT_TYPES, QUANTIZED
+from exporter.gguf_metadata import model_writer
+from exporter.jobs import gguf_jobs, huggingface_job
 from exporter.sinks import gguf_file
 from exporter.sinks.huggingface import weight_bytes
 from exporter.sources.hub import find_folder
 from exporter.sources.huggingface import BaseModel, open_base
 from exporter.sources.peft_adapter import Adapter, open_adapter
 from exporter.sources.tokenizer_files import TokenizerFiles, find_tokenizer
-from exporter.tensor import CHUNK_BYTES, ELEMENT_BYTES, RowReader, RowTransform, TensorJob, TensorSpec
-from exporter.transforms.merge_lora import LoraFactors, merge_lora
-from exporter.transforms.rotary_rows import interleave_rotary_rows
-from exporter.transforms.tensor_names import ROTARY, gguf_name, gguf_order
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from exporter.tensor import CHUNK_BYTES, ELEMENT_BYTES, LEAST_ROWS, TensorJob
 
 Format = Literal["huggingface", "gguf"]
 
@@ -89,7 +83,7 @@ class ExportPlan:
     def peak_memory_bytes(self) -> int:
         """Estimated peak of resident memory: imports, chunks in flight, and one tensor's LoRA factors."""
         widest = max(job.target.columns for job in self.jobs)
-        chunk = max(CHUNK_BYTES, 64 * 4 * widest)
+        chunk = max(CHUNK_BYTES, LEAST_ROWS * 4 * widest)
         ranks = max((pair.rank for adapter in self.adapters for pair in adapter.pairs.values()), default=0)
         return _IMPORTS_BYTES + 3 * self.threads * 4 * chunk + 2 * 4 * ranks * widest * len(self.adapters)
 
@@ -135,9 +129,14 @@ def make_plan(request: MergeRequest) -> ExportPlan:
     return ExportPlan(
         request, base, adapters, tokenizer, formats, name, jobs, header,
         weight_bytes=gguf_file.file_bytes(header, jobs) if header else weight_bytes(jobs),
-        threads=request.threads or os.cpu_count() or 1,
+        threads=request.threads or _cores(),
         notes=_notes(request),
     )  # fmt: skip
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_type(request: MergeRequest) -> None:
@@ -172,105 +171,13 @@ def _lay_out(
 ) -> tuple[tuple[TensorJob, ...], bytes]:
     if request.format == "huggingface":
         return tuple(
-            _huggingface_job(spec, request.type or spec.dtype, base, adapters) for spec in base.specs.values()
+            huggingface_job(spec, request.type or spec.dtype, base, adapters) for spec in base.specs.values()
         ), b""
     file_type = request.type or "q4_0"
-    jobs = _gguf_jobs(base, adapters, file_type)
+    jobs = gguf_jobs(base, adapters, file_type)
     parameters = sum(job.target.elements for job in jobs)
     writer = model_writer(base, tokenizer, formats, name=name, file_type=file_type, parameters=parameters)
     return jobs, gguf_file.header_bytes(writer, jobs)
-
-
-def _huggingface_job(spec: TensorSpec, dtype: str, base: BaseModel, adapters: Sequence[Adapter]) -> TensorJob:
-    target = TensorSpec(spec.name, spec.shape, dtype)
-    return TensorJob(
-        target,
-        tensor_bytes(target, dtype),
-        functools.partial(base.weights.read_rows, spec.name),
-        functools.partial(merge_steps, spec.name, adapters),
-        kernels.encoder(dtype, tensor_name=spec.name, through_f16=False),
-        row_unit=_head_rows(spec.name, base),
-    )
-
-
-def _gguf_jobs(base: BaseModel, adapters: Sequence[Adapter], file_type: str) -> tuple[TensorJob, ...]:
-    """Every tensor under llama.cpp's name, of the types and in the order that its own tools give them."""
-    config = base.config
-    names = {
-        gguf_name(name, architecture=config.gguf_architecture, layers=config.num_hidden_layers): name
-        for name in base.specs
-    }
-    specs = {
-        ours: TensorSpec(ours, base.specs[theirs].shape, base.specs[theirs].dtype) for ours, theirs in names.items()
-    }
-    readers: dict[str, RowReader] = {
-        ours: functools.partial(base.weights.read_rows, theirs) for ours, theirs in names.items()
-    }
-    factors = rope_factors(base)
-    if factors is not None:
-        specs["rope_freqs.weight"] = TensorSpec("rope_freqs.weight", tuple(factors.shape), "f32")
-        readers["rope_freqs.weight"] = functools.partial(_constant_rows, factors)
-    types = choose_types(specs, file_type)
-    return tuple(
-        _gguf_job(specs[name], types[name], file_type, readers[name], names.get(name, ""), base, adapters)
-        for name in _file_order(specs, names, file_type, base)
-    )
-
-
-def _file_order(specs: Iterable[str], names: Mapping[str, str], file_type: str, base: BaseModel) -> list[str]:
-    """llama-quantize sorts by block and name; the converter, which makes the other types, goes file by file."""
-    if file_type in QUANTIZED:
-        return sorted(specs, key=gguf_order)
-    home = {name: number for number, file in enumerate(base.weights.files) for name in file.specs}
-    return sorted(specs, key=lambda name: (home[names[name]], names[name]) if name in names else (-1, name))
-
-
-def _gguf_job(
-    spec: TensorSpec,
-    dtype: str,
-    file_type: str,
-    read: RowReader,
-    source: str,
-    base: BaseModel,
-    adapters: Sequence[Adapter],
-) -> TensorJob:
-    return TensorJob(
-        TensorSpec(spec.name, spec.shape, dtype),
-        tensor_bytes(spec, dtype),
-        read,
-        functools.partial(_gguf_steps, source, base, adapters),
-        kernels.encoder(dtype, tensor_name=spec.name, through_f16=file_type in QUANTIZED),
-        row_unit=_head_rows(source, base),
-    )
-
-
-def _gguf_steps(name: str, base: BaseModel, adapters: Sequence[Adapter]) -> list[RowTransform]:
-    steps = merge_steps(name, adapters)
-    if ROTARY.search(name):
-        steps.append(lambda rows, _first: interleave_rotary_rows(rows, base.config.head_dim))
-    return steps
-
-
-def merge_steps(name: str, adapters: Sequence[Adapter]) -> list[RowTransform]:
-    """The transforms that fold all adapters into a base tensor; none if no adapter changes it."""
-    factors = [
-        LoraFactors(adapter.read_a(pair), functools.partial(adapter.read_b, pair), adapter.weight * pair.scale)
-        for adapter in adapters
-        if (pair := adapter.pairs.get(name))
-    ]
-    return [functools.partial(_merge, factors)] if factors else []
-
-
-def _merge(factors: Sequence[LoraFactors], rows: Tensor, first_row: int) -> Tensor:
-    return merge_lora(rows, first_row, factors)
-
-
-def _constant_rows(values: Tensor, start: int, stop: int) -> Tensor:
-    return values[start:stop].view(stop - start, 1)
-
-
-def _head_rows(name: str, base: BaseModel) -> int:
-    return base.config.head_dim if ROTARY.search(name) else 1
 
 
 def free_bytes(output: Path) -> int:

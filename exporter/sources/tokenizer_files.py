@@ -58,13 +58,14 @@ class TokenizerFiles:
 def find_tokenizer(folders: Sequence[Path]) -> TokenizerFiles:
     """Collect tokenizer files. Folders are given in order of preference (the last adapter first, the base last).
 
-    The vocabulary comes whole from the first folder that has one; settings missing there from the next.
+    The vocabulary comes whole from the first folder that has a SentencePiece model (transformers 5 saves a
+    tokenizer.json without it beside many an adapter), else from the first with a tokenizer.json; settings that are
+    missing there come from the next.
     """
     files: dict[str, Path] = {}
-    for home in folders:
-        if (home / MODEL).is_file() or (home / "tokenizer.json").is_file():
-            files = {name: home / name for name in _TOGETHER if (home / name).is_file()}
-            break
+    homes = [folder for name in _TOGETHER[:2] for folder in folders if (folder / name).is_file()]
+    if homes:
+        files = {name: homes[0] / name for name in _TOGETHER if (homes[0] / name).is_file()}
     for name in _SETTINGS:
         for folder in folders:
             if (folder / name).is_file():

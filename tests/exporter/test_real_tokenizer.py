@@ -24,7 +24,9 @@ def test_real_sheet_tokenizes_identically(shared_data: Path, tmp_path: Path) -> 
     pieces = SentencePieceProcessor(model_file=str(model))
     formats = Formats.load("alpaca2", "formosa")
     assert formats.question is not None
-    questions = [row.question for row in read_questions(shared_data / "formosa" / "AI1000.xlsx", need_answers=False).rows]
+    questions = [
+        row.question for row in read_questions(shared_data / "formosa" / "AI1000.xlsx", need_answers=False).rows
+    ]
     assert len(questions) == 1000
     texts = [formats.question.text(question) for question in questions if question]
     wrong = [text for text in texts if engine.tokenize(text) != pieces.encode(text)]

@@ -90,3 +90,13 @@ def test_without_any_format_no_key_is_written(tiny_base: Path, tmp_path: Path) -
     keys = gguf_keys(merge(base, tmp_path / "m.gguf", name="A name"))
     assert not any(key.startswith("lora2edge.") for key in keys)
     assert keys["general.name"] == "A name"
+
+
+def test_adapter_that_lost_its_sentencepiece_model_gets_the_bases(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    adapter = Path(shutil.copytree(tiny_adapter, tmp_path / "adapter"))
+    (adapter / "tokenizer.model").unlink()
+    (adapter / "tokenizer.json").write_text("{}")
+    merged = merge(tiny_base, tmp_path / "m.gguf", adapter)
+    assert merged.read_bytes() == merge(tiny_base, tmp_path / "n" / "m.gguf", tiny_adapter).read_bytes()

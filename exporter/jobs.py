@@ -1,0 +1,113 @@
+"""Every tensor's way: what is read, what is done to its rows, how it is encoded, in which order it is written."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from exporter.ggml import kernels
+from exporter.ggml.types import QUANTIZED, choose_types, tensor_bytes
+from exporter.gguf_metadata import rope_factors
+from exporter.sources.huggingface import BaseModel
+from exporter.sources.peft_adapter import Adapter
+from exporter.tensor import RowReader, RowTransform, TensorJob, TensorSpec
+from exporter.transforms.merge_lora import LoraFactors, merge_lora
+from exporter.transforms.rotary_rows import interleave_rotary_rows
+from exporter.transforms.tensor_names import ROTARY, gguf_name, gguf_order
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def huggingface_job(spec: TensorSpec, dtype: str, base: BaseModel, adapters: Sequence[Adapter]) -> TensorJob:
+    """One tensor of a huggingface folder: its own name and row order."""
+    target = TensorSpec(spec.name, spec.shape, dtype)
+    return TensorJob(
+        target,
+        tensor_bytes(target, dtype),
+        functools.partial(base.weights.read_rows, spec.name),
+        functools.partial(merge_steps, spec.name, adapters),
+        kernels.encoder(dtype, tensor_name=spec.name, through_f16=False),
+        row_unit=_head_rows(spec.name, base),
+    )
+
+
+def gguf_jobs(base: BaseModel, adapters: Sequence[Adapter], file_type: str) -> tuple[TensorJob, ...]:
+    """Every tensor under llama.cpp's name, of the types and in the order that its own tools give them."""
+    config = base.config
+    names = {
+        gguf_name(name, architecture=config.gguf_architecture, layers=config.num_hidden_layers): name
+        for name in base.specs
+    }
+    specs = {
+        ours: TensorSpec(ours, base.specs[theirs].shape, base.specs[theirs].dtype) for ours, theirs in names.items()
+    }
+    readers: dict[str, RowReader] = {
+        ours: functools.partial(base.weights.read_rows, theirs) for ours, theirs in names.items()
+    }
+    factors = rope_factors(base)
+    if factors is not None:
+        specs["rope_freqs.weight"] = TensorSpec("rope_freqs.weight", tuple(factors.shape), "f32")
+        readers["rope_freqs.weight"] = functools.partial(_constant_rows, factors)
+    types = choose_types(specs, file_type)
+    return tuple(
+        _gguf_job(specs[name], types[name], file_type, readers[name], names.get(name, ""), base, adapters)
+        for name in _file_order(specs, names, file_type, base)
+    )
+
+
+def _file_order(specs: Iterable[str], names: Mapping[str, str], file_type: str, base: BaseModel) -> list[str]:
+    """llama-quantize sorts by block and name; the converter, which makes the other types, goes file by file."""
+    if file_type in QUANTIZED:
+        return sorted(specs, key=gguf_order)
+    home = {name: number for number, file in enumerate(base.weights.files) for name in file.specs}
+    return sorted(specs, key=lambda name: (home[names[name]], names[name]) if name in names else (-1, name))
+
+
+def _gguf_job(
+    spec: TensorSpec,
+    dtype: str,
+    file_type: str,
+    read: RowReader,
+    source: str,
+    base: BaseModel,
+    adapters: Sequence[Adapter],
+) -> TensorJob:
+    return TensorJob(
+        TensorSpec(spec.name, spec.shape, dtype),
+        tensor_bytes(spec, dtype),
+        read,
+        functools.partial(_gguf_steps, source, base, adapters),
+        kernels.encoder(dtype, tensor_name=spec.name, through_f16=file_type in QUANTIZED),
+        row_unit=_head_rows(source, base),
+    )
+
+
+def _gguf_steps(name: str, base: BaseModel, adapters: Sequence[Adapter]) -> list[RowTransform]:
+    steps = merge_steps(name, adapters)
+    if ROTARY.search(name):
+        steps.append(lambda rows, _first: interleave_rotary_rows(rows, base.config.head_dim))
+    return steps
+
+
+def merge_steps(name: str, adapters: Sequence[Adapter]) -> list[RowTransform]:
+    """The transforms that fold all adapters into a base tensor; none if no adapter changes it."""
+    factors = [
+        LoraFactors(adapter.read_a(pair), functools.partial(adapter.read_b, pair), adapter.weight * pair.scale)
+        for adapter in adapters
+        if (pair := adapter.pairs.get(name))
+    ]
+    return [functools.partial(_merge, factors)] if factors else []
+
+
+def _merge(factors: Sequence[LoraFactors], rows: Tensor, first_row: int) -> Tensor:
+    return merge_lora(rows, first_row, factors)
+
+
+def _constant_rows(values: Tensor, start: int, stop: int) -> Tensor:
+    return values[start:stop].view(stop - start, 1)
+
+
+def _head_rows(name: str, base: BaseModel) -> int:
+    return base.config.head_dim if ROTARY.search(name) else 1
