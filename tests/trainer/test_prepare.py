@@ -11,9 +11,7 @@ import pytest
 
 from tests import tiny
 
-PROMPT = (
-    "請根據以下文章，以數字回答選擇題:\\n\\n美玲今天說到西瓜。\\n\\n美玲說到什麼？\\n1: 26\\n2: 西瓜\\n3: -26\\n4: 0.314\\n"
-)
+PROMPT = "請根據以下文章，以數字回答選擇題:\\n\\n美玲今天說到西瓜。\\n\\n美玲說到什麼？\\n1: 26\\n2: 西瓜\\n3: -26\\n4: 0.314\\n"
 GOLDEN = (
     '{"id": "1", "messages": [{"role": "user", "content": "' + PROMPT + '"}, {"role": "assistant", "content": "2"}], '
     '"exam": {"passage": "美玲今天說到西瓜。", "question": "美玲說到什麼？", "choices": ["26", "西瓜", "-26", "0.314"], "answer": 2}}'
@@ -40,7 +38,9 @@ def write_sheet(path: Path, *lines: list[object]) -> Path:
 
 
 def test_a_row_is_written_to_the_byte(tmp_path: Path) -> None:
-    sheet = write_sheet(tmp_path / "s.xlsx", [1, " 美玲今天說到西瓜。\n", "美玲說到什麼？", 26, "西瓜", -26, 0.314, "選項2"])
+    sheet = write_sheet(
+        tmp_path / "s.xlsx", [1, " 美玲今天說到西瓜。\n", "美玲說到什麼？", 26, "西瓜", -26, 0.314, "選項2"]
+    )
     assert prepare(sheet, "--output", tmp_path / "data", "--validation", 0)[0] == 0
     assert (tmp_path / "data" / "train.jsonl").read_text(encoding="utf-8") == GOLDEN + "\n"
 
@@ -97,7 +97,13 @@ def test_several_sheets_become_one_dataset(sheet: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["csv", "tsv", "json", "jsonl"])
 def test_every_kind_of_sheet_gives_the_same_rows(kind: str, sheet: Path, dataset: Path, tmp_path: Path) -> None:
     records = [
-        {"ID": number, "文章": q.passage, "問題": q.question, **{f"選項{n}": c for n, c in enumerate(q.choices, 1)}, "正確答案": q.answer}
+        {
+            "ID": number,
+            "文章": q.passage,
+            "問題": q.question,
+            **{f"選項{n}": c for n, c in enumerate(q.choices, 1)},
+            "正確答案": q.answer,
+        }
         for number, q in enumerate(tiny.questions(60), 1)
     ]
     path = tmp_path / f"sheet.{kind}"

@@ -1,0 +1,367 @@
+"""`trainer fit`: real trainings of a tiny model, through the launcher and without it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests import tiny
+from tests.trainer.conftest import losses, records, run_fit, start_fit, weights
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny_base: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter trained through the deepspeed launcher with zero2."""
+    output = tmp_path_factory.mktemp("fitted") / "adapter"
+    code, out, err = run_fit(tiny_base, dataset, output)
+    assert code == 0, err
+    assert "accuracy" in out
+    return output
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_base: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run in plain torch."""
+    output = tmp_path_factory.mktemp("plain") / "adapter"
+    code, _, err = run_fit(tiny_base, dataset, output, "--deepspeed", "none")
+    assert code == 0, err
+    return output
+
+
+def group_is_empty(text: str) -> bool:
+    """Whether no living process has `text` in its command line."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            is_living = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+            if is_living and text in (entry / "cmdline").read_text():
+                return False
+        except (OSError, IndexError):
+            continue
+    return True
+
+
+def wait_until(condition: object, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+def test_the_adapter_folder_holds_all_that_belongs_to_it(fitted: Path, tiny_base: Path, dataset: Path) -> None:
+    assert not fitted.with_name("adapter.checkpoints").exists()
+    assert (fitted / "tokenizer.model").read_bytes() == (tiny_base / "tokenizer.model").read_bytes()
+    meta = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    assert (fitted / "prompt_format.toml").read_text(encoding="utf-8") == meta["formats"]
+    assert "[INST]" in (fitted / "chat_template.jinja").read_text(encoding="utf-8")
+    for name in ("loss", "accuracy", "learning_rate"):
+        assert (fitted / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    config = json.loads((fitted / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (config["r"], config["lora_alpha"], config["peft_type"]) == (4, 6, "LORA")
+    assert config["target_modules"] == sorted(config["target_modules"])
+    assert len(config["target_modules"]) == 7
+    assert config["base_model_name_or_path"] == str(tiny_base)
+
+
+def test_the_adapter_is_f32_whole_and_trained(fitted: Path) -> None:
+    tensors = load_file(fitted / "adapter_model.safetensors")
+    assert len(tensors) == 2 * 7 * 2
+    assert {str(tensor.dtype) for tensor in tensors.values()} == {"torch.float32"}
+    assert all(tensor.any() for name, tensor in tensors.items() if "lora_B" in name)
+
+
+def test_training_json_tells_how_it_was_made(fitted: Path, dataset: Path) -> None:
+    record = json.loads((fitted / "training.json").read_text(encoding="utf-8"))
+    assert record["settings"]["training"]["steps"] == 4
+    assert record["best_step"] in (2, 4)
+    assert record["result"]["evaluation_rows"] == 12
+    assert record["data"]["sha256"] == json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))["sha256"]
+    assert record["quantization"] is None
+    assert record["versions"].keys() >= {"torch", "transformers", "peft", "deepspeed"}
+    evaluated = [line for line in records(fitted) if "eval_accuracy" in line]
+    assert [line["step"] for line in evaluated] == [2, 4]
+    best = max(evaluated, key=lambda line: (line["eval_accuracy"], -line["eval_loss"]))
+    assert best["step"] == record["best_step"]
+
+
+def test_peft_opens_it(fitted: Path, tiny_base: Path) -> None:
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    model = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), fitted)
+    assert model.peft_config["default"].r == 4
+
+
+def test_the_same_command_again_does_nothing(fitted: Path, tiny_base: Path, dataset: Path) -> None:
+    before = weights(fitted)
+    code, _, err = run_fit(tiny_base, dataset, fitted)
+    assert code == 0
+    assert "already made" in err
+    code, _, err = run_fit(tiny_base, dataset, fitted, training__seed=1)
+    assert code == 2
+    assert "--overwrite" in err
+    assert weights(fitted) == before
+
+
+@pytest.mark.slow
+def test_deepspeed_and_plain_torch_agree(fitted: Path, plain: Path) -> None:
+    assert losses(fitted) == pytest.approx(losses(plain), abs=1e-5)
+    ours, theirs = (load_file(path / "adapter_model.safetensors") for path in (fitted, plain))
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deepspeed", ["zero3", "zero3-offload", "zero1-offload", "zero2-offload"])
+def test_every_zero_stage_agrees_with_plain_torch(
+    deepspeed: str, tiny_base: Path, dataset: Path, plain: Path, tmp_path: Path
+) -> None:
+    code, _, err = run_fit(tiny_base, dataset, tmp_path / "a", "--deepspeed", deepspeed)
+    assert code == 0, err
+    assert losses(tmp_path / "a") == pytest.approx(losses(plain), abs=1e-5)
+    ours, theirs = (load_file(path / "adapter_model.safetensors") for path in (tmp_path / "a", plain))
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-5
+
+
+@pytest.mark.slow
+def test_one_by_eight_is_eight_by_one_is_two_processes(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    common = {"lora__dropout": 0, "training__group_by_length": "false"}
+    for name, size, accumulation in (("a", 8, 1), ("b", 1, 8)):
+        code, _, err = run_fit(
+            tiny_base, dataset, tmp_path / name, "--deepspeed", "none",
+            training__batch_size=size, training__accumulation=accumulation, **common,
+        )  # fmt: skip
+        assert code == 0, err
+    code, _, err = run_fit(
+        tiny_base, dataset, tmp_path / "c", "--gpus", 2, "--deepspeed", "zero3",
+        training__batch_size=2, training__accumulation=2, **common,
+    )  # fmt: skip
+    assert code == 0, err
+    assert losses(tmp_path / "b") == pytest.approx(losses(tmp_path / "a"), abs=2e-6)
+    assert losses(tmp_path / "c") == pytest.approx(losses(tmp_path / "a"), abs=2e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deepspeed", ["none", "zero2"])
+def test_a_run_killed_and_resumed_is_the_run_that_was_not(
+    deepspeed: str, tiny_base: Path, dataset: Path, fitted: Path, plain: Path, tmp_path: Path
+) -> None:
+    output, work = tmp_path / "a", tmp_path / "a.checkpoints"
+    process = start_fit(tiny_base, dataset, output, "--deepspeed", deepspeed)
+    wait_until(lambda: (work / "checkpoint-2" / "complete.json").is_file() or process.poll() is not None)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: group_is_empty(str(work)))
+    assert not output.exists()
+    code, _, err = run_fit(tiny_base, dataset, output, "--deepspeed", deepspeed)
+    assert code == 2
+    assert "--resume" in err
+    code, _, err = run_fit(
+        tiny_base, dataset, output, "--deepspeed", deepspeed, "--resume", training__learning_rate=5e-3
+    )
+    assert code == 2
+    assert "training.learning_rate was 0.001, now 0.005" in err
+    other = {"none": "zero2", "zero2": "zero3"}[deepspeed]
+    code, _, err = run_fit(tiny_base, dataset, output, "--deepspeed", other, "--resume")
+    assert code == 2
+    assert f"deepspeed was {deepspeed}, now {other}" in err
+    torn = work / "checkpoint-3"
+    shutil.copytree(work / "checkpoint-2", torn)
+    (torn / "complete.json").unlink()
+    code, _, err = run_fit(tiny_base, dataset, output, "--deepspeed", deepspeed, "--resume")
+    assert code == 0, err
+    assert "checkpoint-3.torn" in err
+    assert "going on from step 2" in err
+    reference = {"none": plain, "zero2": fitted}[deepspeed]
+    assert losses(output) == losses(reference)
+    assert weights(output) == weights(reference)
+    assert not work.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("deepspeed", ["none", "zero2"])
+def test_an_interrupted_run_leaves_no_process_and_no_output(
+    number: signal.Signals, code: int, deepspeed: str, tiny_base: Path, dataset: Path, tmp_path: Path
+) -> None:
+    output, work = tmp_path / "a", tmp_path / "a.checkpoints"
+    process = start_fit(
+        tiny_base, dataset, output, "--deepspeed", deepspeed, training__steps=5000, evaluation__every=5000
+    )
+    wait_until(lambda: (work / "metrics.jsonl").is_file() or process.poll() is not None)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert group_is_empty(str(work))
+    assert not output.exists()
+    assert not work.exists()
+    assert err.splitlines()[-1].startswith("trainer: ")
+
+
+@pytest.mark.slow
+def test_an_interruption_before_training_leaves_nothing(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    process = start_fit(tiny_base, dataset, tmp_path / "a")
+    wait_until(lambda: (tmp_path / "a.checkpoints" / "fit.log").is_file() or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert group_is_empty(str(tmp_path / "a.checkpoints"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_sentence_of_the_training_process_is_passed_on(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    code, out, err = run_fit(tiny_base, dataset, tmp_path / "a", training__max_length=16)
+    assert (code, out) == (2, "")
+    assert "48 rows do not fit training.max_length = 16" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_names_the_rows(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file as load
+    from safetensors.torch import save_file
+
+    broken = tmp_path / "base"
+    shutil.copytree(tiny_base, broken)
+    tensors = load(broken / "model.safetensors")
+    tensors["model.norm.weight"][:] = float("nan")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    code, _, err = run_fit(broken, dataset, tmp_path / "a", "--deepspeed", "none")
+    assert code == 1
+    assert "not finite at step 1, rows " in err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.slow
+def test_an_adapter_is_trained_further(tiny_base: Path, dataset: Path, plain: Path, tmp_path: Path) -> None:
+    code, _, err = run_fit(tiny_base, dataset, tmp_path / "a", "--init-adapter", plain, lora__rank=8)
+    assert code == 2
+    assert "--set 'lora.rank=4'" in err
+    code, _, err = run_fit(
+        tiny_base, dataset, tmp_path / "a", "--init-adapter", plain, "--deepspeed", "none", training__learning_rate=1e-9
+    )
+    assert code == 0, err
+    ours, theirs = (load_file(path / "adapter_model.safetensors") for path in (tmp_path / "a", plain))
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_quantized_base_trains_the_same_with_and_without_evaluations(
+    bits: int, tiny_base: Path, dataset: Path, tmp_path: Path
+) -> None:
+    for name, every in (("often", 1), ("once", 4)):
+        code, _, err = run_fit(
+            tiny_base, dataset, tmp_path / name, "--deepspeed", "none", model__load_in=bits, evaluation__every=every
+        )
+        assert code == 0, err
+    assert losses(tmp_path / "often") == losses(tmp_path / "once")
+    record = json.loads((tmp_path / "once" / "training.json").read_text(encoding="utf-8"))
+    assert record["quantization"][f"load_in_{bits}bit"] is True
+
+
+def test_a_truncated_base_is_refused_before_anything_starts(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "base"
+    shutil.copytree(tiny_base, broken)
+    path = broken / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    code, _, err = run_fit(broken, dataset, tmp_path / "a")
+    assert code == 2
+    assert "its header says" in err
+    path.write_bytes(path.read_bytes()[:50])
+    code, _, err = run_fit(broken, dataset, tmp_path / "a")
+    assert code == 2
+    assert "not a whole safetensors file" in err
+
+
+@pytest.mark.parametrize("model", ["no/such/base", "./nothing", "nothing"])
+def test_a_base_that_is_not_there_is_said_at_once(model: str, dataset: Path, tmp_path: Path) -> None:
+    code, _, err = run_fit(Path(model), dataset, tmp_path / "a")
+    assert code == 2
+    assert "does not exist" in err
+
+
+def test_a_hub_id_that_cannot_be_had_is_one_sentence(dataset: Path, tmp_path: Path) -> None:
+    code, _, err = run_fit(Path("nobody/nothing"), dataset, tmp_path / "a")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "nobody/nothing" in err
+
+
+def test_a_base_without_its_parts_is_refused(tiny_base: Path, fitted: Path, dataset: Path, tmp_path: Path) -> None:
+    code, _, err = run_fit(fitted, dataset, tmp_path / "a")
+    assert code == 2
+    assert "this is an adapter" in err
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    (base / "tokenizer.model").unlink()
+    code, _, err = run_fit(base, dataset, tmp_path / "a")
+    assert code == 2
+    assert "tokenizer.model" in err
+    (base / "tokenizer.model").write_bytes(b"nothing of the kind")
+    code, _, err = run_fit(base, dataset, tmp_path / "a")
+    assert code == 2
+    assert "not a SentencePiece model" in err
+
+
+def test_a_dataset_that_was_changed_is_refused(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(dataset, data)
+    with (data / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write("{}\n")
+    code, _, err = run_fit(tiny_base, data, tmp_path / "a")
+    assert code == 2
+    assert "not the file that `trainer prepare` wrote" in err
+    code, _, err = run_fit(tiny_base, tmp_path / "none", tmp_path / "a")
+    assert code == 2
+    assert "trainer prepare" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "told"),
+    [
+        (("--gpus", "0,2"), 3, "this machine has 0 GPUs"),
+        (("--gpus", "two"), 2, "expected a count"),
+        (("--gpus", "0"), 2, "at least one"),
+        (("--gpus", "2", "--deepspeed", "none"), 2, "one process"),
+        (("--deepspeed", "zero9"), 2, "zero2"),
+        (("--preset", "formossa"), 2, "alpaca2, formosa, lab4"),
+        (("--set", "lora.rankk=3"), 2, "lora.rank"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(
+    more: tuple[str, ...], code: int, told: str, tiny_base: Path, dataset: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("trainer.job.gpu_count", lambda: 0)
+    found, out, err = run_fit(tiny_base, dataset, tmp_path / "a", *more)
+    assert (found, out) == (code, "")
+    assert told in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_do_not_share_an_output(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    work = tmp_path / "a.checkpoints"
+    work.mkdir()
+    with (work / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, _, err = run_fit(tiny_base, dataset, tmp_path / "a")
+    assert code == 2
+    assert "another `trainer fit`" in err
+
+
+def test_help_is_light() -> None:
+    program = "import sys, trainer.cli as c; c.build_parser().format_help(); print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "numpy", "transformers", "peft", "deepspeed", "pydantic"} & set(modules)
+    assert tiny.run_cli("trainer.cli", "fit", "--help")[0] == 0

@@ -1,0 +1,102 @@
+"""Settings: presets, overrides, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from configs import files
+from configs.errors import ConfigError
+from trainer.job import deepspeed_config
+from trainer.settings import load_settings, parse_override
+
+
+@pytest.mark.parametrize(
+    ("preset", "rank", "alpha", "length"), [("formosa", 16, 32, 1536), ("alpaca2", 64, 128, 512), ("lab4", 4, 8, 1450)]
+)
+def test_presets_hold_what_they_promise(preset: str, rank: int, alpha: float, length: int) -> None:
+    settings = load_settings(preset)
+    assert (settings.lora.rank, settings.lora.alpha, settings.training.max_length) == (rank, alpha, length)
+    assert settings.deepspeed == "zero2"
+
+
+def test_lab4_trains_as_it_did() -> None:
+    training = load_settings("lab4").training
+    assert (training.learning_rate, training.accumulation, training.epochs) == (1e-4, 8, 1)
+
+
+def test_overrides_are_toml_and_bare_words_are_strings() -> None:
+    settings = load_settings(
+        overrides=["training.learning_rate=1e-5", "training.scheduler=linear", 'lora.targets=["q_proj"]']
+    )
+    assert settings.training.learning_rate == 1e-5
+    assert settings.training.scheduler == "linear"
+    assert settings.lora.targets == ("q_proj",)
+
+
+def test_the_flag_beats_the_preset() -> None:
+    assert load_settings(deepspeed="none").deepspeed == "none"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("training.learning_rat=1", "training.learning_rate"),
+        ("seed=1", "training.seed"),
+        ("lora.rank=0", "lora.rank"),
+        ("lora.rank=many", "lora.rank"),
+        ("training.scheduler=wavy", "training.scheduler"),
+        ("training=1", "unknown setting"),
+        ("lora.rank", "section.key=VALUE"),
+    ],
+)
+def test_a_wrong_override_names_the_setting(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_settings(overrides=[override])
+
+
+def test_a_preset_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[lora]\nrank = 2\n", encoding="utf-8")
+    assert load_settings(str(path)).lora.rank == 2
+    path.write_text("[lora]\nrang = 2\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"lora\.rank"):
+        load_settings(str(path))
+    path.write_text("[lora\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load_settings(str(path))
+    with pytest.raises(ConfigError, match="alpaca2, formosa, lab4"):
+        load_settings("formossa")
+
+
+def test_an_override_keeps_equal_signs_in_its_value() -> None:
+    assert parse_override("deepspeed=a=b.json") == ("deepspeed", "a=b.json")
+
+
+@pytest.mark.parametrize("name", files.names("deepspeed"))
+def test_shipped_deepspeed_files_build_nothing_and_decide_nothing(name: str) -> None:
+    config = deepspeed_config(name, on_gpu=False)
+    assert config is not None
+    assert config["zero_force_ds_cpu_optimizer"] is False
+    assert str(config["zero_optimization"]["stage"]) in name
+    assert ("offload_optimizer" in config["zero_optimization"]) == name.endswith("offload")
+    assert 'pin_memory": true' not in str(config).lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"optimizer": {"type": "Adam"}}', "optimizer"),
+        ('{"scheduler": {}}', "scheduler"),
+        ('{"fp16": {"enabled": true}}', "fp16"),
+        ('{"zero_optimization": {"stage": 4}}', "stage 4"),
+        ("[]", "not a DeepSpeed configuration"),
+        ("{", "not JSON"),
+    ],
+)
+def test_deepspeed_files_that_cannot_work_are_refused(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=told):
+        deepspeed_config(str(path), on_gpu=False)
