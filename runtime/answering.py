@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,8 @@ class Asker:
         """
         prompt, labels = self._label_ids(question)
         shared = len(self._shared) if prompt[: len(self._shared)] == self._shared else 0
-        return ScoreRequest(tuple(prompt), tuple(map(tuple, self._distinct(labels))), shared)
+        # An array: a large sheet's prompts are all held at once, and Python's ints would take ten times the room.
+        return ScoreRequest(array("i", prompt), tuple(map(tuple, self._distinct(labels))), shared)
 
     def _label_ids(self, question: Question) -> tuple[list[int], list[list[int]]]:
         return label_ids(self._formats.prompt, self._question_format, question, self._tokenizer)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from configs.atomic import output_is_done, sha256_file, staged_file
@@ -15,14 +13,14 @@ from configs.errors import ConfigError
 from configs.exam import Question, QuestionFormat
 from configs.formats import Formats
 from configs.progress import Progress
-from configs.sheets import Sheet, SheetRow, read_questions
+from configs.sheets import Sheet, read_questions
 from runtime.answering import SCORING, Asker, weigh
 from runtime.engine import load_engine
 from runtime.interface import Engine, ModelOptions, ScoreRequest
 from runtime.journal import Journal, Result, journal_path
-from runtime.metrics import Accuracy
 from runtime.models import ModelPlan, plan_model, question_format
-from runtime.report import AnsweredRow, Columns, check_kaggle, csv_bytes
+from runtime.report import Columns, check_kaggle, csv_bytes
+from runtime.rows import Questions, Summary, fingerprint, summarise
 
 Loader = Callable[[ModelOptions], Engine]
 
@@ -40,30 +38,6 @@ class PredictSettings:
     restart: bool = False
     overwrite: bool = False
     sheet_columns: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a run ended. `rows` = `computed` + `from_journal` + `unanswered`."""
-
-    rows: int
-    computed: int
-    from_journal: int
-    unanswered: int
-    correct: int
-    labelled: int
-    warnings: int
-    """Rows that were answered with a warning."""
-    errors: tuple[tuple[int, str, str], ...]
-    """(row number, ID, reason) of every row without an answer."""
-    median_label_mass: float
-    """1 where nothing was answered."""
-    already_made: bool = False
-
-    @property
-    def accuracy(self) -> Accuracy:
-        """Of what stands in the CSV, the fallback label included."""
-        return Accuracy(self.correct, self.labelled)
 
 
 class PredictRun:
@@ -92,13 +66,13 @@ class PredictRun:
         sheet = self._read_sheet()
         self._check(sheet, labels)
         identity = _identity(plan, labels)
-        inputs = _fingerprint({**identity, "sheet": sheet.sha256, **self._flags()})
+        inputs = fingerprint({**identity, "sheet": sheet.sha256, **self._flags()})
         self._refuse_strange_output(identity)
         with Journal(journal_path(settings.output), identity, restart=settings.restart) as journal:
             if self._is_done(journal, inputs):
                 return
             journal.begin_run(inputs, _hash_of(settings.output))
-            questions = _Questions(sheet, labels, identity)
+            questions = Questions(sheet, labels, identity)
             known = questions.keys() & journal.results.keys()
             yield from self._compute(questions, journal, plan.formats, labels)
             self._write(questions, journal, labels, known, inputs)
@@ -156,7 +130,7 @@ class PredictRun:
         return True
 
     def _compute(
-        self, questions: _Questions, journal: Journal, formats: Formats, labels: QuestionFormat
+        self, questions: Questions, journal: Journal, formats: Formats, labels: QuestionFormat
     ) -> Iterator[Progress]:
         """Score every question that the journal lacks, in the order of the sheet."""
         missing = {key: question for key, question in questions.unique.items() if key not in journal.results}
@@ -169,20 +143,24 @@ class PredictRun:
             if requests:
                 engine.reserve(max(map(_length, requests.values())))
             done = len(questions.unique) - len(missing)
-            yield Progress(done, done + len(requests), "questions")
+            total = done + len(requests)
+            yield Progress(done, total, "questions")
+            tally = _Tally()
             for number, (key, request) in enumerate(requests.items(), done + 1):
-                journal.add(key, Result(tuple(engine.score(request)), len(request.prompt)))
-                yield Progress(number, done + len(requests), "questions")
+                result = Result(tuple(engine.score(request)), len(request.prompt))
+                journal.add(key, result)
+                tally.count(missing[key], result)
+                yield Progress(number, total, "questions", tally.note)
         finally:
             engine.close()
 
     def _write(
-        self, questions: _Questions, journal: Journal, labels: QuestionFormat, known: set[str], inputs: str
+        self, questions: Questions, journal: Journal, labels: QuestionFormat, known: set[str], inputs: str
     ) -> None:
         """Record the CSV in the journal, then let it appear: whoever is killed in between starts from the journal."""
         settings = self.settings
         rows = questions.answered(journal)
-        self.summary = _summary(questions, rows, known, labels, settings.fallback)
+        self.summary = summarise(questions, rows, known, labels, settings.fallback)
         data = csv_bytes(rows, settings.columns, labels, settings.fallback)
         with staged_file(settings.output) as partial:
             partial.write_bytes(data)
@@ -190,47 +168,24 @@ class PredictRun:
             journal.end_run({"inputs": inputs, "sha256": hashlib.sha256(data).hexdigest(), "summary": counts})
 
 
-class _Questions:
-    """The sheet's rows by content: rows with equal content share a key and are computed once."""
+class _Tally:
+    """Accuracy of this run so far, for whoever watches."""
 
-    def __init__(self, sheet: Sheet, labels: QuestionFormat, identity: dict[str, Any]) -> None:
-        self.rows = sheet.rows
-        self.errors: dict[str, str] = {}
-        """Key -> why this question cannot be asked."""
-        self.unique: dict[str, Question] = {}
-        self._labels = labels
-        self._salt = _fingerprint(identity)
-        self._keys = [self._key(row.question) if row.question else "" for row in sheet.rows]
-        for row, key in zip(sheet.rows, self._keys, strict=True):
-            if row.question and len(row.question.choices) > len(labels.labels):
-                self.errors[key] = f"{len(row.question.choices)} options, but only {len(labels.labels)} labels"
-            elif row.question:
-                self.unique.setdefault(key, row.question)
+    def __init__(self) -> None:
+        self._correct = self._total = 0
 
-    def keys(self) -> set[str]:
-        return set(self.unique)
+    def count(self, question: Question, result: Result) -> None:
+        if question.answer is not None:
+            self._total += 1
+            self._correct += weigh(question, result.log_probabilities).place == question.answer
 
-    def keyed_rows(self) -> Iterator[tuple[SheetRow, str]]:
-        """Every row with its key, in the order of the sheet."""
-        return zip(self.rows, self._keys, strict=True)
-
-    def answered(self, journal: Journal) -> list[AnsweredRow]:
-        """Every row with what the journal says about it."""
-        return [self._answered(row, key, journal.results.get(key)) for row, key in self.keyed_rows()]
-
-    def _answered(self, row: SheetRow, key: str, result: Result | None) -> AnsweredRow:
-        if row.question is None:
-            return AnsweredRow(row, None, row.error)
-        if result is None or key in self.errors:
-            return AnsweredRow(row, None, self.errors.get(key, "not computed"))
-        return AnsweredRow(row, weigh(row.question, result.log_probabilities))
-
-    def _key(self, question: Question) -> str:
-        return _fingerprint([question.passage, question.question, list(question.choices), self._salt])
+    @property
+    def note(self) -> str:
+        return f"accuracy {self._correct / self._total:.1%}" if self._total else ""
 
 
 def _requests(
-    missing: Mapping[str, Question], asker: Asker, engine: Engine, questions: _Questions
+    missing: Mapping[str, Question], asker: Asker, engine: Engine, questions: Questions
 ) -> dict[str, ScoreRequest]:
     """A request for every question that fits the context; the others become errors."""
     requests = {}
@@ -247,38 +202,9 @@ def _length(request: ScoreRequest) -> int:
     return len(request.prompt) + max(map(len, request.continuations))
 
 
-def _summary(
-    questions: _Questions, rows: list[AnsweredRow], known: set[str], labels: QuestionFormat, fallback: str
-) -> Summary:
-    answered = [(row, key) for row, (_, key) in zip(rows, questions.keyed_rows(), strict=True) if row.answer]
-    from_journal = sum(key in known for _, key in answered)
-    standing = labels.labels.index(fallback) + 1 if fallback else None
-    graded = [
-        (row.row.question.answer, row.answer.place if row.answer else standing)
-        for row in rows
-        if row.row.question and row.row.question.answer
-    ]
-    return Summary(
-        rows=len(rows),
-        computed=len(answered) - from_journal,
-        from_journal=from_journal,
-        unanswered=len(rows) - len(answered),
-        correct=sum(gold == place for gold, place in graded),
-        labelled=len(graded),
-        warnings=sum(bool(row.warnings) for row, _ in answered),
-        errors=tuple((row.row.number, row.row.id, row.error) for row in rows if not row.answer),
-        median_label_mass=median([row.answer.label_mass for row, _ in answered if row.answer] or [1.0]),
-    )
-
-
 def _identity(plan: ModelPlan, labels: QuestionFormat) -> dict[str, Any]:
     formats = Formats(plan.formats.prompt, labels).to_toml()
     return {"scoring": SCORING, "formats": hashlib.sha256(formats.encode()).hexdigest(), **plan.identity()}
-
-
-def _fingerprint(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _hash_of(path: Path) -> str:

@@ -14,8 +14,9 @@ from configs.errors import common_flags, run
 
 if TYPE_CHECKING:
     from configs.progress import Shower
-    from runtime.batch import PredictRun, Summary
+    from runtime.batch import PredictRun
     from runtime.interface import Engine, ModelOptions
+    from runtime.rows import Summary
 
 
 _LOW_MASS = 0.5

@@ -49,7 +49,7 @@ class ScoreRequest:
     whether it did.
     """
 
-    prompt: tuple[int, ...]
+    prompt: Sequence[int]
     continuations: tuple[tuple[int, ...], ...]
     shared_tokens: int = 0
 

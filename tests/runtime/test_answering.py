@@ -42,7 +42,7 @@ def test_every_prompt_shares_the_formats_start(engine: Engine, formats: Formats)
     assert formats.question is not None
     asker = Asker(formats, formats.question, engine.tokenizer)
     requests = [asker.request(question) for question in tiny.questions(5)]
-    shared = {request.prompt[: request.shared_tokens] for request in requests}
+    shared = {tuple(request.prompt[: request.shared_tokens]) for request in requests}
     assert len(shared) == 1
     assert requests[0].shared_tokens > 20
     assert all(len(ids) == 2 for request in requests for ids in request.continuations)

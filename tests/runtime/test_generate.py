@@ -17,7 +17,9 @@ WARM = Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=60, seed=7)
 
 @pytest.fixture
 def prompt(engine: Engine) -> list[int]:
-    return encode(engine.formats.prompt.prompt([{"role": "user", "content": "志明今天說到什麼？" * 20}]), engine.tokenizer)
+    return encode(
+        engine.formats.prompt.prompt([{"role": "user", "content": "志明今天說到什麼？" * 20}]), engine.tokenizer
+    )
 
 
 def test_the_same_seed_gives_the_same_text_whatever_was_asked_before(engine: Engine, prompt: list[int]) -> None:

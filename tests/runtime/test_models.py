@@ -75,7 +75,9 @@ def test_an_adapter_for_another_model_is_refused(models: Path, tmp_path: Path) -
 def test_weights_tell_models_apart_without_a_manifest(models: Path, tmp_path: Path) -> None:
     copy = tmp_path / "renamed.gguf"
     shutil.copyfile(models / "model.gguf", copy)
-    one, same, other = (file_identity(read_header(path)) for path in (models / "model.gguf", copy, models / "other.gguf"))
+    one, same, other = (
+        file_identity(read_header(path)) for path in (models / "model.gguf", copy, models / "other.gguf")
+    )
     assert one == same != other
 
 

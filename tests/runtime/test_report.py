@@ -19,7 +19,7 @@ def rows() -> list[AnsweredRow]:
     first = SheetRow(1, "10023321", capital, warnings=("option 3 is blank",))
     second = SheetRow(2, "0007", lines)
     third = SheetRow(3, "@id", None, error="the passage is missing")
-    fourth = SheetRow(4, "0007", Question("文", "=HYPERLINK(\"x\")", ("一", "=1+1"), 1))
+    fourth = SheetRow(4, "0007", Question("文", '=HYPERLINK("x")', ("一", "=1+1"), 1))
     return [
         AnsweredRow(first, weigh(capital, (-3.0, -0.1, -0.01, -4.0))),
         AnsweredRow(second, weigh(lines, (-1.5, -1.49))),
@@ -44,7 +44,7 @@ def test_the_full_csv_is_for_people() -> None:
         '0007,2,"第一行\n第二行",乙,,0.497500,0.502500,,,0.448503,0.005000,'
         "warning: near tie; low label mass 0.449\r\n"
         "'@id,,,,,,,,,,,error: the passage is missing\r\n"
-        "0007,2,\"'=HYPERLINK(\"\"x\"\")\",'=1+1,1,0.006827,0.993173,,,0.986937,0.986346,ok\r\n"
+        '0007,2,"\'=HYPERLINK(""x"")",\'=1+1,1,0.006827,0.993173,,,0.986937,0.986346,ok\r\n'
     )
     assert csv_bytes(rows(), "full", FORMOSA).decode("utf-8") == expected
 

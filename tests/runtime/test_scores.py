@@ -48,7 +48,9 @@ def oracle(models: Path) -> Oracle:
     [((300,), (301,)), ((400, 301), (400, 302)), ((400, 301, 302), (400, 302), (400, 303, 304, 305)), ((5,), (5, 6))],
     ids=["one token", "shared start", "several tokens", "one begins another"],
 )
-def test_scores_are_the_oracles(engine: Engine, oracle: Oracle, length: int, labels: tuple[tuple[int, ...], ...]) -> None:
+def test_scores_are_the_oracles(
+    engine: Engine, oracle: Oracle, length: int, labels: tuple[tuple[int, ...], ...]
+) -> None:
     prompt = ids(length, length)
     scores = engine.score(ScoreRequest(prompt, labels))
     assert scores == pytest.approx([oracle.log_probability(prompt, label) for label in labels], abs=TOLERANCE)
@@ -162,9 +164,7 @@ def test_gpu_layers_on_a_cpu_build_name_the_remedy(models: Path) -> None:
 def test_broken_weights_are_an_error_not_an_answer(models: Path, tmp_path: Path) -> None:
     from tests.runtime import make_gguf
 
-    broken = make_gguf.model(
-        tmp_path / "nan.gguf", models / "tokenizer.model", formats=None, scale=float("nan")
-    )
+    broken = make_gguf.model(tmp_path / "nan.gguf", models / "tokenizer.model", formats=None, scale=float("nan"))
     engine = load_engine(ModelOptions(broken, prompt_format="alpaca2", threads=1))
     with pytest.raises(ToolError, match="weights are broken"):
         engine.score(ScoreRequest(ids(20, 0), ((5,), (6,))))

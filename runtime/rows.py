@@ -1,0 +1,112 @@
+"""A sheet's rows as questions to compute, and the count of what became of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from configs.exam import Question, QuestionFormat
+from configs.sheets import Sheet, SheetRow
+from runtime.answering import weigh
+from runtime.journal import Journal, Result
+from runtime.metrics import Accuracy
+from runtime.report import AnsweredRow
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run ended. `rows` = `computed` + `from_journal` + `unanswered`."""
+
+    rows: int
+    computed: int
+    from_journal: int
+    unanswered: int
+    correct: int
+    labelled: int
+    warnings: int
+    """Rows that were answered with a warning."""
+    errors: tuple[tuple[int, str, str], ...]
+    """(row number, ID, reason) of every row without an answer."""
+    median_label_mass: float
+    """1 where nothing was answered."""
+    already_made: bool = False
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """Of what stands in the CSV, the fallback label included."""
+        return Accuracy(self.correct, self.labelled)
+
+
+class Questions:
+    """The sheet's rows by content: rows with equal content share a key and are computed once."""
+
+    def __init__(self, sheet: Sheet, labels: QuestionFormat, identity: dict[str, Any]) -> None:
+        self.rows = sheet.rows
+        self.errors: dict[str, str] = {}
+        """Key -> why this question cannot be asked."""
+        self.unique: dict[str, Question] = {}
+        self._labels = labels
+        self._salt = fingerprint(identity)
+        self._keys = [self._key(row.question) if row.question else "" for row in sheet.rows]
+        for row, key in zip(sheet.rows, self._keys, strict=True):
+            if row.question and len(row.question.choices) > len(labels.labels):
+                self.errors[key] = f"{len(row.question.choices)} options, but only {len(labels.labels)} labels"
+            elif row.question:
+                self.unique.setdefault(key, row.question)
+
+    def keys(self) -> set[str]:
+        """Of the questions that can be asked."""
+        return set(self.unique)
+
+    def keyed_rows(self) -> Iterator[tuple[SheetRow, str]]:
+        """Every row with its key, in the order of the sheet."""
+        return zip(self.rows, self._keys, strict=True)
+
+    def answered(self, journal: Journal) -> list[AnsweredRow]:
+        """Every row with what the journal says about it."""
+        return [self._answered(row, key, journal.results.get(key)) for row, key in self.keyed_rows()]
+
+    def _answered(self, row: SheetRow, key: str, result: Result | None) -> AnsweredRow:
+        if row.question is None:
+            return AnsweredRow(row, None, row.error)
+        if result is None or key in self.errors:
+            return AnsweredRow(row, None, self.errors.get(key, "not computed"))
+        return AnsweredRow(row, weigh(row.question, result.log_probabilities))
+
+    def _key(self, question: Question) -> str:
+        return fingerprint([question.passage, question.question, list(question.choices), self._salt])
+
+
+def summarise(
+    questions: Questions, rows: list[AnsweredRow], known: set[str], labels: QuestionFormat, fallback: str
+) -> Summary:
+    """Count the rows. `known` are the keys that the journal held when the run began."""
+    answered = [(row, key) for row, (_, key) in zip(rows, questions.keyed_rows(), strict=True) if row.answer]
+    from_journal = sum(key in known for _, key in answered)
+    standing = labels.labels.index(fallback) + 1 if fallback else None
+    graded = [
+        (row.row.question.answer, row.answer.place if row.answer else standing)
+        for row in rows
+        if row.row.question and row.row.question.answer
+    ]
+    return Summary(
+        rows=len(rows),
+        computed=len(answered) - from_journal,
+        from_journal=from_journal,
+        unanswered=len(rows) - len(answered),
+        correct=sum(gold == place for gold, place in graded),
+        labelled=len(graded),
+        warnings=sum(bool(row.warnings) for row, _ in answered),
+        errors=tuple((row.row.number, row.row.id, row.error) for row in rows if not row.answer),
+        median_label_mass=median([row.answer.label_mass for row, _ in answered if row.answer] or [1.0]),
+    )
+
+
+def fingerprint(value: object) -> str:
+    """SHA-256 of a value that JSON can write."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
