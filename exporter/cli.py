@@ -41,7 +41,9 @@ def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--adapter", action="append", default=[], metavar="ADAPTER[=WEIGHT]",
         help="PEFT adapter folder or hub id; may be given several times, the deltas are summed",
     )  # fmt: skip
-    merge.add_argument("--format", required=True, choices=("huggingface", "gguf"))
+    merge.add_argument(
+        "--format", required=True, choices=("huggingface", "gguf"), help="what to write: a folder, or a GGUF file"
+    )
     merge.add_argument(
         "--type", default="", metavar="TYPE",
         help="gguf: f32, f16, bf16, q8_0, q4_0 (default q4_0); huggingface: f32, f16, bf16 (default the base's)",
@@ -61,7 +63,7 @@ def _add_adapter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )  # fmt: skip
     adapter.add_argument("--adapter", required=True, help="PEFT adapter folder or hub id")
     adapter.add_argument("--base", required=True, help="the base model it was trained on: folder or hub id")
-    adapter.add_argument("--output", required=True, type=Path, metavar="FILE.gguf")
+    adapter.add_argument("--output", required=True, type=Path, metavar="FILE.gguf", help="the file to write")
     adapter.add_argument("--name", default="", help="the adapter's name inside the file (default: the output's)")
     _add_output_flags(adapter)
     adapter.set_defaults(handler=_adapter)

@@ -88,8 +88,9 @@ def _add_sampling(writer: GGUFWriter, folder: Path) -> None:
         "repetition_penalty": writer.add_sampling_penalty_repeat,
     }
     for key, add in ways.items():
-        if table.get(key) is not None:
-            add(table[key])
+        value = table.get(key)
+        if isinstance(value, int | float):
+            add(int(value) if key == "top_k" else value)
 
 
 def _add_size_label(writer: GGUFWriter, parameters: int) -> None:
@@ -212,9 +213,13 @@ def _special_tokens(base: BaseModel, tokenizer: TokenizerFiles) -> SpecialVocab:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, path in tokenizer.files.items():
-            if Path(file).suffix in (".json", ".jinja"):
+            if path.suffix == ".json":
+                read_json(path)
+            if path.suffix in (".json", ".jinja"):
                 shutil.copyfile(path, folder / file)
-        (folder / "config.json").write_text(json.dumps(dict(base.raw_config)), encoding="utf-8")
+        # Early LLaMA configurations say pad_token_id = -1, which gguf takes for damage.
+        config = {key: value for key, value in base.raw_config.items() if not (key.endswith("_id") and value == -1)}
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         return SpecialVocab(folder, n_vocab=base.vocab_rows)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from configs.errors import ConfigError, ToolError
 from exporter.sources.llama_config import read_json
@@ -35,6 +35,17 @@ class AdapterConfig(BaseModel):
     rank_pattern: dict[str, int] = {}
     alpha_pattern: dict[str, float] = {}
     use_rslora: bool = False
+
+    @model_validator(mode="after")
+    def _check_patterns(self) -> Self:
+        patterns = [*self.rank_pattern, *self.alpha_pattern]
+        patterns += [names for names in (self.target_modules, self.exclude_modules) if isinstance(names, str)]
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression") from error
+        return self
 
     def rank_of(self, module: str) -> int:
         """The rank that the configuration gives a module."""
@@ -95,7 +106,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     try:
         return AdapterConfig.model_validate(table)
     except ValidationError as error:
-        fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        fields = ", ".join(".".join(map(str, problem["loc"])) or problem["msg"] for problem in error.errors())
         raise ToolError(f"{path} is no LoRA's: {fields} missing or wrong") from error
 
 

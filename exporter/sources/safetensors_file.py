@@ -81,7 +81,8 @@ class SafetensorsFile:
             entries = json.loads(header, object_pairs_hook=self._unique)
             entries.pop("__metadata__", None)
             specs = {
-                name: TensorSpec(name, tuple(entry["shape"]), str(entry["dtype"])) for name, entry in entries.items()
+                name: TensorSpec(name, tuple(int(size) for size in entry["shape"]), str(entry["dtype"]))
+                for name, entry in entries.items()
             }
             ranges = {
                 name: (int(entry["data_offsets"][0]), int(entry["data_offsets"][1])) for name, entry in entries.items()

@@ -76,7 +76,7 @@ def _open_shards(index: Path) -> WeightFiles:
         raise ToolError(f"{index} is not an index of weights") from error
     names = list(dict.fromkeys(home.values()))
     for name in names:
-        if Path(name).name != name or name in ("", ".."):
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
             raise ToolError(f"{index} names a file outside its folder: {name!r}")
         if not (index.parent / name).is_file():
             raise ToolError(

@@ -57,8 +57,7 @@ def test_sigkill_while_writing_leaves_nothing_under_the_final_name(kind: str, ti
     assert merge(tiny_base, output, format=kind).exists()
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-@pytest.mark.parametrize("kind", ["gguf", "huggingface"])
+@pytest.mark.parametrize(("kind", "name", "code"), [("gguf", "SIGINT", 130), ("huggingface", "SIGTERM", 143)])
 def test_interrupted_merge_leaves_nothing_at_all(
     name: str, code: int, kind: str, tiny_base: Path, tmp_path: Path
 ) -> None:

@@ -247,6 +247,40 @@ def test_weight_of_an_adapter_must_be_a_number(base: Path, adapter: Path, tmp_pa
     assert "'much' is not a number" in sentence
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"target_modules": "(q_proj"}, "no regular expression"),
+        ({"rank_pattern": {"[": 3}}, "no regular expression"),
+        ({"target_modules": None}, "target_modules"),
+        ({"r": 0}, "r missing or wrong"),
+        ({"lora_alpha": "much"}, "lora_alpha"),
+    ],
+)
+def test_damaged_adapter_config_is_one_sentence(
+    values: dict[str, object], words: str, base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    configure(adapter, **values)
+    code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
+    assert code == 1
+    assert words in sentence
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_damaged_json_names_its_file(name: str, text: str, base: Path, tmp_path: Path) -> None:
+    (base / name).write_text(text)
+    code, sentence = refusal(base, None, tmp_path / "out" / "m.gguf")
+    assert code == 1
+    assert name in sentence
+
+
+def test_old_config_with_negative_pad_id_is_taken(base: Path, tmp_path: Path) -> None:
+    configure(base, "config.json", pad_token_id=-1)
+    words = ["--base", base, "--format", "gguf", "--output", tmp_path / "m.gguf"]
+    assert run_cli("exporter.cli", "merge", *words)[0] == 0
+
+
 def test_folders_that_are_neither_base_nor_adapter(base: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
