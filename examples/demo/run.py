@@ -140,7 +140,20 @@ def answered(model: str, sheet: Path, output: Path, gguf: Path, adapter: Path | 
     started = time.monotonic()
     # Computed anew each time, so that the speed in the table was measured now.
     found = json.loads(
-        call("runtime", "predict", sheet, "--model", gguf, *plugged, "--output", output, "--restart", "--json")
+        call(
+            "runtime",
+            "predict",
+            sheet,
+            "--model",
+            gguf,
+            *plugged,
+            "--output",
+            output,
+            "--threads",
+            1,
+            "--restart",
+            "--json",
+        )
     )
     seconds = found.get("seconds") or time.monotonic() - started
     size = gguf.stat().st_size + (adapter.stat().st_size if adapter else 0)
@@ -193,13 +206,13 @@ def report(out: Path, rows: list[Row], *, quick: bool) -> str:
     lines += ["", f"In {out}:"] + [f"  {name:<17} {what}" for name, what in made.items()]
     lines += [
         "",
-        "Chat with it:",
-        f"  {os.path.relpath(BIN)}/tui chat --model {out}/model-q4_0.gguf",
+        "Chat with it (a passage and a question, in one line):",
+        f"  {os.path.relpath(BIN)}/tui chat --model {out}/model-base.gguf",
+        "  欣怡在秋天出生,養了小貓。欣怡住在台北,每天喝咖啡。欣怡養了什麼動物?",
         "",
-        "It knows 24 people and 48 words. Give it a passage and a question, for example",
-        "  欣怡在秋天出生,養了小貓。欣怡住在台北,每天喝咖啡。 欣怡養了什麼動物?",
-        "and it answers from the passage, or with a number if the four options stand below. Anything else it has never",
-        "read: it answers with words of its small world. A real model takes its place on the same road (see README).",
+        "These models know 24 people, 48 words and nothing else. The base answers a question on a passage in words (小貓), but not",
+        "an exam's; the tuned one (model-q4_0.gguf) has learnt to answer the exam, and answers everything with the number of an",
+        "option. Real models take the same road: see the README.",
     ]
     if quick:
         lines += ["", "Quick form: the road is the same, but nothing was trained long enough to answer above chance."]
