@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import sys
@@ -37,8 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(job, reporter)
     except Exception as error:  # noqa: BLE001  the edge of this process
-        traceback.print_exc()
-        reporter.error(_as_tool_error(error))
+        # On a full disk neither can be written: the launcher sees the disk for itself.
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        with contextlib.suppress(OSError):
+            reporter.error(_as_tool_error(error))
         return 1
     return 0
 
@@ -59,10 +63,9 @@ def _end_with_launcher() -> None:
 def _as_tool_error(error: Exception) -> ToolError:
     if isinstance(error, ToolError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return MachineError(
-            f"{error.filename or 'the work folder'}: the disk is full", hint="free some space and --resume"
-        )
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if is_full or "No space left on device" in str(error):
+        return MachineError("the disk is full", hint="free some space and run the same command again")
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return MachineError(
             "out of memory", hint="lower training.batch_size or training.max_length, or use zero3-offload"
@@ -78,7 +81,7 @@ def run(job: Job, reporter: Reporter) -> None:
     from trainer.examples import encode_rows
     from trainer.finish import Finish, write_adapter_folder
     from trainer.loop import FitTrainer
-    from trainer.model import load_model
+    from trainer.model import load_model, trainable_parameters
     from trainer.order import row_order, step_count
     from trainer.tokenizer import SentencePieceTokenizer
 
@@ -100,6 +103,10 @@ def run(job: Job, reporter: Reporter) -> None:
     )  # fmt: skip
     compute, args = _training_arguments(job, steps)
     model = load_model(job, compute, args.device)
+    reporter.say(
+        f"{len(examples):,} rows, {steps:,} steps of {job.rows_per_step} rows, {len(probes):,} validation questions; "
+        f"{trainable_parameters(model):,} parameters to train"
+    )
     trainer = FitTrainer(
         job=job, model=model, args=args, order=order, examples=examples, probes=probes,
         padding_id=tokenizer.padding_id, reporter=reporter,

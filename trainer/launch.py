@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 _STALE_LOCK_SECONDS = 900.0
+_FULL_BYTES = 1 << 20
+_ERROR_LINE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 
 
 def train(job: Job) -> None:
@@ -203,14 +206,13 @@ def _raise_error(job: Job, code: int | None) -> None:
     if error:
         kinds: dict[int, type[ToolError]] = {2: ConfigError, 3: MachineError}
         raise kinds.get(error["exit_code"], ToolError)(error["message"], error["hint"])
-    if code or not job.output.is_dir():
-        killed = code in (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
-        why = (
-            "was killed, most likely for want of memory"
-            if killed
-            else f"ended with code {code}: {_last_words(job.work)}"
-        )
-        raise _CrashError(f"the training process {why}", hint=f"its log is {job.work / LOG_FILE}")
+    if not code and job.output.is_dir():
+        return
+    if shutil.disk_usage(job.work).free < _FULL_BYTES:
+        raise MachineError(f"the disk of {job.work} is full", hint="free some space and run the same command again")
+    killed = code in (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
+    why = "was killed, most likely for want of memory" if killed else f"ended with code {code}: {_last_words(job.work)}"
+    raise _CrashError(f"the training process {why}", hint=f"its log is {job.work / LOG_FILE}")
 
 
 def _reported(path: Path) -> dict[str, Any] | None:
@@ -222,5 +224,8 @@ def _reported(path: Path) -> dict[str, Any] | None:
 
 
 def _last_words(work: Path) -> str:
-    lines = (work / LOG_FILE).read_text(encoding="utf-8", errors="replace").split("\n")
-    return " / ".join(line.strip() for line in lines if line.strip()[:1] not in ("", "["))[-300:] or "no word of it"
+    """The last error that the log tells of, else its last line."""
+    lines = (work / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line.strip() for line in lines if line.strip() and not line.startswith("[")]
+    errors = [line for line in said if _ERROR_LINE.match(line)]
+    return (errors or said or ["it left no word"])[-1][:300]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.atomic import sha256_file
+from configs.atomic import sha256_file, sha256_text
 from configs.errors import ConfigError
 from configs.exam import Question
 from configs.formats import Formats
@@ -124,7 +124,12 @@ def dataset_sha256(folder: Path, meta: dict[str, Any]) -> str:
             raise ConfigError(f"{folder} has no {name}", hint="run `trainer prepare` again")
         if sha256_file(folder / name) != recorded.get(name):
             raise ConfigError(f"{folder / name} is not the file that `trainer prepare` wrote", hint="run it again")
-    return str(meta["sha256"])
+    return content_sha256(recorded, meta["formats"])
+
+
+def content_sha256(row_files: Mapping[str, str], formats: str) -> str:
+    """Hash over the hashes of the row files and the text of the formats."""
+    return sha256_text("\n".join([row_files[TRAIN_FILE], row_files[VALIDATION_FILE], formats]))
 
 
 def read_dataset(folder: Path) -> Dataset:

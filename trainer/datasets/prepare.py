@@ -21,6 +21,7 @@ from trainer.datasets.folder import (
     TRAIN_FILE,
     VALIDATION_FILE,
     Row,
+    content_sha256,
     read_meta,
     write_rejected,
     write_rows,
@@ -120,7 +121,7 @@ def _write(
             "blank_options": gathered.blank_options,
             "duplicates": gathered.duplicates,
             "files": row_files,
-            "sha256": sha256_text("\n".join([*row_files.values(), formats_text])),
+            "sha256": content_sha256(row_files, formats_text),
             "fingerprint": fingerprint,
             "formats": formats_text,
         }
