@@ -18,6 +18,7 @@ from exporter.gguf_metadata import model_writer
 from exporter.jobs import gguf_jobs, huggingface_job
 from exporter.sinks import gguf_file
 from exporter.sinks.huggingface import weight_bytes
+from exporter.sizes import size_text
 from exporter.sources.hub import find_folder
 from exporter.sources.huggingface import BaseModel, open_base
 from exporter.sources.peft_adapter import Adapter, open_adapter
@@ -66,12 +67,13 @@ class ExportPlan:
     @property
     def settings(self) -> dict[str, object]:
         """What decides the bytes besides the inputs."""
+        file_type = self.request.type or self.default_type
         return {
             "format": self.request.format,
-            "type": self.request.type or self.default_type,
+            "type": file_type,
             "name": self.name,
             "weights": [adapter.weight for adapter in self.adapters],
-            "kernels": "ggml" if kernels.has_ggml() else "numpy",
+            "kernels": kernels.kernels_name() if file_type in QUANTIZED else "torch",
         }
 
     @property
@@ -196,4 +198,4 @@ def check_disk(output: Path, needed: int) -> None:
     """
     free = free_bytes(output)
     if needed > free:
-        raise MachineError(f"{output} needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free")
+        raise MachineError(f"{output} needs {size_text(needed)}, the disk has {size_text(free)} free")

@@ -7,16 +7,9 @@ from typing import Any
 
 from exporter.merge import MergeResult
 from exporter.plan import ExportPlan
+from exporter.sizes import size_text
 
 _INDENT = "  "
-
-
-def size_text(size: int) -> str:
-    """`3.83 GB`, in powers of ten as disks are sold."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.2f} {unit}"
-    return f"{size} bytes"
 
 
 def plan_text(plan: ExportPlan) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -56,6 +57,16 @@ def plain_bytes(rows: Tensor) -> memoryview:
 def has_ggml() -> bool:
     """Whether ggml's own kernels are at hand."""
     return _library_path() is not None
+
+
+def kernels_name() -> str:
+    """Whose code quantizes: its bytes are a matter of the build."""
+    if not has_ggml():
+        return f"gguf {importlib.metadata.version('gguf')}"
+    try:
+        return f"llama-cpp-python {importlib.metadata.version('llama_cpp_python')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "ggml"
 
 
 def _quantizer(dtype: str) -> Callable[[Tensor], memoryview]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
 
 from exporter.tensor import FileRecord
+
+_UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+"""What file systems answer that cannot claim space ahead; writing to them works all the same."""
 
 
 class OutputFile:
@@ -24,11 +28,19 @@ class OutputFile:
         self._hash = hashlib.sha256()
         self._file = path.open("wb", buffering=0)
         try:
-            if size and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._file.fileno(), 0, size)
+            self._claim()
         except BaseException:
             self._file.close()
             raise
+
+    def _claim(self) -> None:
+        if not self._size or not hasattr(os, "posix_fallocate"):
+            return
+        try:
+            os.posix_fallocate(self._file.fileno(), 0, self._size)
+        except OSError as error:
+            if error.errno not in _UNABLE:
+                raise
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes; a write that the system cuts short goes on where it stopped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -77,13 +78,23 @@ def test_file_size_limit_is_a_full_disk(kind: str, tiny_base: Path, tmp_path: Pa
     assert list(folder.iterdir()) == []
 
 
+def test_disk_that_cannot_claim_space_is_written_all_the_same(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse)
+    assert merge(tiny_base, tmp_path / "m.gguf").is_file()
+
+
 def test_too_small_a_disk_is_seen_before_writing(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporter.plan.free_bytes", lambda _: 1000)
     code, _, err = run_cli("exporter.cli", "merge", *words(tiny_base, tmp_path / "place" / "m.gguf"))
     assert code == 3
-    assert "0.00 GB free" in err
+    assert "the disk has 1.00 kB free" in err
     assert not (tmp_path / "place").exists() or not list((tmp_path / "place").iterdir())
 
 
