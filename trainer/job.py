@@ -91,7 +91,6 @@ def plan_job(request: FitRequest) -> Job | None:
     init_adapter = _checked_adapter(request) if request.init_adapter else None
     processes, gpus = devices(request.gpus, request.settings.deepspeed)
     deepspeed = deepspeed_config(request.settings.deepspeed, on_gpu=bool(gpus))
-    _check_model_settings(request.settings, on_gpu=bool(gpus))
     identity = {
         **{key: value for key, value in request.settings.flat().items() if not key.startswith("checkpoint.")},
         "data": data_sha256,
@@ -190,11 +189,6 @@ def _use_pageable_memory(config: dict[str, Any]) -> None:
     for part in ("offload_optimizer", "offload_param"):
         if part in config.get("zero_optimization", {}):
             config["zero_optimization"][part]["pin_memory"] = False
-
-
-def _check_model_settings(settings: Settings, *, on_gpu: bool) -> None:
-    if settings.model.load_in != 16 and not on_gpu and settings.model.precision == "bf16":
-        raise ConfigError("a quantized base on a CPU is trained in f32", hint="leave model.precision at auto")
 
 
 def _checked_adapter(request: FitRequest) -> Path:
