@@ -103,6 +103,7 @@ class PredictRun:
             "columns": settings.columns,
             "fallback": settings.fallback,
             "sheet_columns": dict(settings.sheet_columns),
+            "ctx_size": settings.model.ctx_size,  # decides which rows are too long
         }
 
     def _refuse_strange_output(self, identity: dict[str, Any]) -> None:

@@ -19,7 +19,9 @@ _DEFAULT_SAMPLING = Sampling()
 class Reply:
     """The assistant's answer on its way: iterate it once, for text in whole characters."""
 
-    def __init__(self, stream: Stream, session: ChatSession, dropped_turns: int) -> None:
+    def __init__(self, stream: Stream, session: ChatSession, asked: str, dropped_turns: int) -> None:
+        self.asked = asked
+        """The message this answers."""
         self.text = ""
         """What has arrived so far."""
         self.dropped_turns = dropped_turns
@@ -36,7 +38,7 @@ class Reply:
                     yield shown
         finally:
             self._stream.cancel()
-            self._session._settle(self.text)
+            self._session._settle(self)
 
     def stop(self) -> None:
         """End the reply; what has arrived stays in the history. Thread-safe, returns at once."""
@@ -82,7 +84,6 @@ class ChatSession:
         """Tokens of the last prompt and its reply."""
         self._engine = engine
         self._dropped = 0
-        self._asked = ""
         self._reply: Reply | None = None
 
     def ask(self, text: str) -> Reply:
@@ -96,9 +97,8 @@ class ChatSession:
         prompt_ids = self._fit(text)
         room = self._engine.context_size - len(prompt_ids)
         stream = self._engine.submit(prompt_ids, self._sampling_for(room))
-        self._asked = text
         self.context_used = len(prompt_ids)
-        self._reply = Reply(stream, self, self._dropped)
+        self._reply = Reply(stream, self, text, self._dropped)
         return self._reply
 
     def reset(self) -> None:
@@ -110,15 +110,15 @@ class ChatSession:
         self.context_used = 0
         self._dropped = 0
 
-    def _settle(self, text: str) -> None:
-        """Put the turn that just ended into the history."""
-        if self._reply is None:  # reset meanwhile
+    def _settle(self, reply: Reply) -> None:
+        """Put the turn that just ended into the history, unless the conversation was reset meanwhile."""
+        if self._reply is not reply:
             return
-        self.context_used += self._reply.tokens
+        self.context_used += reply.tokens
         self._reply = None
-        if text.strip():
-            self.history.append({"role": "user", "content": self._asked})
-            self.history.append({"role": "assistant", "content": text.strip()})
+        if reply.text.strip():
+            self.history.append({"role": "user", "content": reply.asked})
+            self.history.append({"role": "assistant", "content": reply.text.strip()})
 
     def _sampling_for(self, room: int) -> Sampling:
         stops = tuple(dict.fromkeys((*self._engine.formats.prompt.stops, *self.sampling.stop)))

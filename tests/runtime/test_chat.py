@@ -104,6 +104,17 @@ def test_two_replies_at_once_are_refused_and_reset_ends_one() -> None:
     assert "".join(session.ask("數")) == "一二三"
 
 
+def test_a_reply_that_ends_after_a_reset_does_not_touch_the_next_one() -> None:
+    session = ChatSession(ScriptedEngine(["一二三", "四五六"]))
+    old = iter(session.ask("數"))
+    next(old)
+    session.reset()
+    new = session.ask("再數")
+    old.close()
+    assert "".join(new) == "四五六"
+    assert [message["content"] for message in session.history] == ["再數", "四五六"]
+
+
 def test_max_tokens_ends_a_reply() -> None:
     session = ChatSession(ScriptedEngine(["一二三四五"]), sampling=Sampling(max_tokens=2))
     reply = session.ask("數")

@@ -190,6 +190,7 @@ def test_a_small_context_makes_long_rows_errors(sheet: Path, model: Path, tmp_pa
     code, summary, err = predict(sheet, "--model", model, "--output", tmp_path / "a.csv", "--ctx-size", 40)
     assert (code, summary["unanswered"]) == (1, 40)
     assert "longer than the context of 40" in err
+    assert predict(sheet, "--model", model, "--output", tmp_path / "a.csv")[0] == 2  # not "already made"
 
 
 def test_hostile_text_in_a_row_is_answered_as_text(model: Path, tmp_path: Path) -> None:
