@@ -16,6 +16,7 @@ from exporter.sources.weight_files import WeightFiles
 from exporter.tensor import FileRecord
 
 FOLDER_MANIFEST = "manifest.json"
+TOOL = "lora2edge"
 
 _SMALL = {".json", ".model", ".jinja", ".toml", ".txt"}
 _REPORTS = {FOLDER_MANIFEST, "training.json"}
@@ -34,7 +35,7 @@ def manifest_path(output: Path, *, is_folder: bool) -> Path:
 def tool_version() -> str:
     """This package's version."""
     try:
-        return importlib.metadata.version("lora2edge")
+        return importlib.metadata.version(TOOL)
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
 
@@ -80,7 +81,7 @@ def make_manifest(
 ) -> dict[str, Any]:
     """The manifest's table; no times and no paths in it, so that equal exports have equal manifests."""
     return {
-        "tool": "lora2edge",
+        "tool": TOOL,
         "version": tool_version(),
         **settings,
         "fingerprint": inputs,

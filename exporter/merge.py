@@ -71,7 +71,8 @@ def check_replaceable(output: Path, *, is_folder: bool) -> None:
             f"--output {output} is a folder; --format gguf writes a file", hint=f"{output / 'model.gguf'}"
         )
     foreign = is_folder and output.is_dir() and any(output.iterdir())
-    if foreign and manifest.read_manifest(manifest.manifest_path(output, is_folder=True)) is None:
+    table = manifest.read_manifest(manifest.manifest_path(output, is_folder=True)) if foreign else None
+    if foreign and (table is None or table.get("tool") != manifest.TOOL):
         raise ConfigError(f"--output {output} is a folder that this command did not make; it is left alone")
 
 

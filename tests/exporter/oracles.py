@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import numpy as np
 
 
 def quiet_llama_cpp() -> Any:
-    """llama_cpp with its log switched off: its own callback fails on the bytes of a vocabulary it prints."""
+    """llama_cpp without its own log, which fails on the bytes of a vocabulary that it prints.
+
+    There is one log callback in a process: runtime's, where it is loaded already, is quiet and stays.
+    """
     import llama_cpp
 
-    llama_cpp.llama_log_set(_SILENCE, ctypes.c_void_p(0))
+    if "runtime.llama_library" not in sys.modules:
+        llama_cpp.llama_log_set(_SILENCE, ctypes.c_void_p(0))
     return llama_cpp
 
 

@@ -142,6 +142,7 @@ def test_foreign_folders_and_input_folders_are_never_replaced(tiny_base: Path, t
     home = tmp_path / "home"
     home.mkdir()
     (home / "letter.txt").write_text("dear")
+    (home / "manifest.json").write_text('{"name": "a web page"}')
     for output, sentence in (
         (home, "did not make"),
         (tiny_base, "input folder"),
