@@ -22,7 +22,7 @@ def scripts_path(path: str, scripts: str) -> str:
 
 def is_built() -> bool:
     """Whether the extension of a CPU start is there already."""
-    return any(_folder().glob(f"*/{_EXTENSION}/*.so"))
+    return any(_folder().rglob(f"{_EXTENSION}/*.so"))
 
 
 def check_compiler(path: str) -> None:
@@ -43,12 +43,14 @@ def check_compiler(path: str) -> None:
 
 
 def _folder() -> Path:
+    """Torch's root of built extensions; below it, one folder an extension, in a folder a Python where not named by us."""
     root = os.environ.get("TORCH_EXTENSIONS_DIR")
-    return Path(root) if root else Path.home() / ".cache" / "torch_extensions"
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return Path(root) if root else (Path(cache) if cache else Path.home() / ".cache") / "torch_extensions"
 
 
 def remove_locks(*, before: float = float("inf"), after: float = float("-inf")) -> None:
     """Remove the build locks of DeepSpeed's extensions that were made in a span of time, in seconds since the epoch."""
-    for lock in _folder().glob("*/deepspeed*/lock"):
+    for lock in _folder().rglob("deepspeed*/lock"):
         if after <= lock.stat().st_mtime <= before:
             lock.unlink(missing_ok=True)

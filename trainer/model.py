@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
 
 from configs.errors import ConfigError, MachineError
+from trainer.adapter import WEIGHTS_FILE, expected_shapes
 from trainer.job import Job
 from trainer.settings import ModelSettings
 
@@ -104,11 +105,16 @@ def _keep_weights_trainable_after_evaluation(model: PreTrainedModel) -> None:
 
 def _load_adapter(model: PeftModel, job: Job) -> None:
     assert job.init_adapter is not None
-    result = set_peft_model_state_dict(model, load_file(job.init_adapter / "adapter_model.safetensors"))
-    missing = [key for key in result.missing_keys if "lora_" in key]
-    if missing or result.unexpected_keys:
-        culprit = (missing or result.unexpected_keys)[0]
-        raise ConfigError(f"the adapter {job.init_adapter} is not one for {job.base_name}: {culprit} does not match")
+    weights = load_file(job.init_adapter / WEIGHTS_FILE)
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    expected = expected_shapes(model)
+    if found != expected:
+        first = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise ConfigError(
+            f"the adapter {job.init_adapter} is not one for {job.base_name}: "
+            f"{first} is {found.get(first)}, should be {expected.get(first)}"
+        )
+    set_peft_model_state_dict(model, weights)
 
 
 def trainable_parameters(model: PeftModel) -> int:

@@ -253,6 +253,24 @@ def test_an_adapter_is_trained_further(tiny_base: Path, dataset: Path, plain: Pa
 
 
 @pytest.mark.slow
+def test_an_adapter_of_another_base_is_refused(dataset: Path, plain: Path, tmp_path: Path) -> None:
+    other = tiny.base(tmp_path / "base", hidden=32)
+    code, _, err = run_fit(other, dataset, tmp_path / "a", "--init-adapter", plain, "--deepspeed", "none")
+    assert code == 2
+    assert "is not one for" in err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.slow
+def test_without_validation_rows_the_last_adapter_is_taken(tiny_base: Path, sheet: Path, tmp_path: Path) -> None:
+    assert tiny.run_cli("trainer.cli", "prepare", sheet, "--output", tmp_path / "d", "--validation", 0)[0] == 0
+    code, _, err = run_fit(tiny_base, tmp_path / "d", tmp_path / "a", "--deepspeed", "none")
+    assert code == 0, err
+    record = json.loads((tmp_path / "a" / "training.json").read_text(encoding="utf-8"))
+    assert (record["best_step"], record["result"]["accuracy"]) == (4, None)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_quantized_base_trains_the_same_with_and_without_evaluations(
     bits: int, tiny_base: Path, dataset: Path, tmp_path: Path
@@ -346,6 +364,31 @@ def test_wrong_arguments_are_one_sentence(
     assert told in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_without_a_compiler_is_told_so(
+    tiny_base: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = run_fit(tiny_base, dataset, tmp_path / "a")
+    assert code == 3
+    assert "C++ compiler" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_build_locks_of_the_dead_are_removed_and_others_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer.extensions import is_built, remove_locks
+
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    folder = tmp_path / "deepspeed_shm_comm"
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    remove_locks(before=time.time() - 900)
+    assert (folder / "lock").exists()
+    remove_locks(after=time.time() - 60)
+    assert not (folder / "lock").exists()
+    assert not is_built()
 
 
 def test_two_runs_do_not_share_an_output(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
