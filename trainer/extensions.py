@@ -43,7 +43,7 @@ def check_compiler(path: str) -> None:
 
 
 def _folder() -> Path:
-    """Torch's root of built extensions; below it, one folder an extension, in a folder a Python where not named by us."""
+    """Root of torch's built extensions: one folder an extension, below one a Python unless the user named the root."""
     root = os.environ.get("TORCH_EXTENSIONS_DIR")
     cache = os.environ.get("XDG_CACHE_HOME")
     return Path(root) if root else (Path(cache) if cache else Path.home() / ".cache") / "torch_extensions"
