@@ -15,6 +15,7 @@ from runtime.engine import Engine, ModelOptions, Sampling
 from runtime.scripted import ScriptedEngine
 from tui.app import ChatApp
 from tui.launch import chat
+from tui.screens.chat import ChatScreen
 from tui.settings import ChatSettings, Load
 from tui.worker import ChatWorker
 
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--error", default="")
     parser.add_argument("--load-error", default="")
     parser.add_argument("--context-size", type=int, default=4096)
+    parser.add_argument("--crash", action="store_true", help="fail inside the app")
     parser.add_argument("--no-tui", action="store_true")
     errors.common_flags(parser)
     parser.set_defaults(handler=_chat)
@@ -67,6 +69,8 @@ def _chat(args: argparse.Namespace) -> int:
         context_size=args.context_size,
     )
     settings = ChatSettings(options=ModelOptions(model=MODEL), sampling=Sampling(max_tokens=10_000))
+    if args.crash:
+        ChatScreen.on_mount = lambda self: 1 / 0  # type: ignore[method-assign]
     error = errors.ConfigError(args.load_error) if args.load_error else None
     return chat(settings, loader(engine, error=error), no_tui=args.no_tui)
 

@@ -14,7 +14,7 @@ from tui.cli import build_parser
 from tui.settings import chat_settings, check_text
 
 
-@pytest.fixture()
+@pytest.fixture
 def gguf(tmp_path: Path) -> Path:
     """A file that begins like a GGUF."""
     path = tmp_path / "模型.gguf"

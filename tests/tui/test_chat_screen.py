@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from textual.events import Key, Paste
 from textual.pilot import Pilot
 
 from configs.errors import ConfigError, ToolError
@@ -364,10 +365,10 @@ async def test_undo_after_a_paste_does_not_end_the_app() -> None:
     async with chat(ScriptedEngine(["x"])) as (app, pilot):
         for lines in (7, 12, 100):
             await write(pilot, "before")
-            prompt(app)._replace_via_keyboard("\n".join("貼上一行" for _ in range(lines)), *prompt(app).selection)
-            await pilot.pause()
-            while prompt(app).text:
-                await pilot.press("ctrl+z")
+            app.post_message(Paste("\n".join("貼上一行" for _ in range(lines))))
+            await until(pilot, lambda: prompt(app).text.count("貼上") == lines)  # noqa: B023
+            await pilot.press("ctrl+z", "ctrl+z")
+            assert prompt(app).text == ""
             await pilot.press("ctrl+y")
             assert prompt(app).text.startswith("before")
             prompt(app).load_text("")
@@ -417,3 +418,12 @@ async def test_the_newest_text_is_followed_until_the_person_scrolls_up() -> None
         await pilot.press("ctrl+end")
         await pilot.pause()
         assert conversation.scroll_y == conversation.max_scroll_y
+
+
+async def test_keys_that_come_in_one_burst_keep_their_order() -> None:
+    engine = ScriptedEngine(["ok"], prefill_seconds=600)
+    async with chat(engine) as (app, pilot):
+        for key in ("o", "n", "e", "ctrl+j", "x", "enter", "enter", "t", "w", "o", "enter", "t"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: prompt(app).text == "two\nt")
+        assert [shown(message) for message in app.screen.query(UserMessage)] == ["You\none\nx"]

@@ -21,7 +21,14 @@ def test_text_and_line_ends_stay() -> None:
 
 @pytest.mark.parametrize(
     ("text", "command"),
-    [("/clear", "clear"), (" /help ", "help"), ("/usr/bin is a path", None), ("//clear", None), ("1/2", None), ("/", None)],
+    [
+        ("/clear", "clear"),
+        (" /help ", "help"),
+        ("/usr/bin is a path", None),
+        ("//clear", None),
+        ("1/2", None),
+        ("/", None),
+    ],
 )
 def test_a_command_is_one_word_after_a_slash(text: str, command: str | None) -> None:
     assert read_command(text) == command

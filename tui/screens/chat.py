@@ -116,17 +116,17 @@ class ChatScreen(Screen[None]):
         if command is not None:
             self._do(command)
         elif self._reply is not None:
+            self._prompt.give_back(event.text)
             self._hint(words.STILL_WRITING)
         else:
-            self._prompt.clear()
             self._ask(unescape(event.text))
 
     def _do(self, command: str) -> None:
         actions = {"clear": self.action_new_conversation, "help": self._show_help, "quit": self.app.exit}
         if command in actions:
-            self._prompt.clear()
             actions[command]()
         else:
+            self._prompt.give_back(f"/{command}")
             self._hint(words.NO_COMMAND.format(command=command))
 
     def _ask(self, text: str) -> None:
@@ -197,7 +197,7 @@ class ChatScreen(Screen[None]):
         if self._reply is not None:
             self._reply = None
             self._conversation.take_back_turn()
-            self._prompt.take_back(self._asked)
+            self._prompt.give_back(self._asked)
         self._conversation.add_note(words.LOAD_GIVEN_UP)
         self._enter(words.NOT_LOADED)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Selection
@@ -14,19 +13,17 @@ from textual.widgets.text_area import Selection
 from tui import words
 from tui.text import visible
 
+_SEND = "enter"
+# Ctrl+J is the one newline key that every terminal passes on; the others need the kitty protocol.
+_NEWLINE = ("ctrl+j", "shift+enter", "alt+enter")
+
 
 class PromptInput(TextArea):
     """A text area that grows with what is written."""
 
-    # Ctrl+J is the one newline key that every terminal passes on; Shift+Enter needs the kitty protocol.
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", id="prompt.send", priority=True),
-        Binding("ctrl+j,shift+enter,alt+enter", "newline", "New line", id="prompt.newline", priority=True),
-    ]
-
     @dataclass
     class Sent(Message):
-        """The person pressed Enter."""
+        """The person pressed Enter; who cannot take the text gives it back."""
 
         text: str
 
@@ -39,17 +36,28 @@ class PromptInput(TextArea):
             placeholder=words.PROMPT_PLACEHOLDER,
         )
 
-    def action_send(self) -> None:
+    async def _on_key(self, event: Key) -> None:
+        # Not bindings: those with priority run before the characters that were typed just before
+        # them have arrived here, and those without come after the text area's own Enter.
+        if event.key == _SEND:
+            self._send()
+        elif event.key in _NEWLINE:
+            self.insert("\n", maintain_selection_offset=False)
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
+    def _send(self) -> None:
         text = visible(self.text).strip()
         if text:
+            # At once, so that what is typed next begins an empty prompt.
+            self.clear()
             self.post_message(self.Sent(text))
 
-    def action_newline(self) -> None:
-        self.insert("\n", maintain_selection_offset=False)
-
-    def take_back(self, text: str) -> None:
-        """Put a message that was not sent in front of what is being written."""
-        self.load_text(f"{text}\n{self.text}" if self.text else text)
+    def give_back(self, text: str) -> None:
+        """Put a message that was not taken in front of what has been written since."""
+        self.insert(f"{text}\n" if self.text else text, (0, 0))
         self.move_cursor(self.document.end)
 
     def undo(self) -> None:

@@ -1,0 +1,77 @@
+"""The chat on llama.cpp itself, with a tiny model of random weights."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs.formats import Formats
+from configs.prompt import PromptFormat
+from tests import tiny
+from tests.runtime import make_gguf
+from tests.tui.terminal import Terminal
+
+pytest.importorskip("llama_cpp")
+pytestmark = pytest.mark.slow
+
+TUI = "import sys; from tui.cli import main; sys.exit(main())"
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that carries its prompt format."""
+    folder = tmp_path_factory.mktemp("gguf")
+    formats = Formats(prompt=PromptFormat.load("alpaca2"), question=None)
+    return make_gguf.model(folder / "tiny.gguf", tiny.tokenizer(folder), formats=formats)
+
+
+def tui(*arguments: object, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+    """Run the command with a pipe on every side."""
+    command = [sys.executable, "-c", TUI, *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=120)
+
+
+def test_a_pipe_is_answered_and_nothing_of_llama_cpp_is_seen(gguf: Path) -> None:
+    runs = [tui("chat", "--model", gguf, "--seed", 1, "--max-tokens", 20, stdin="你好".encode()) for _ in range(2)]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert runs[0].stdout == runs[1].stdout != b""
+    assert b"\x1b" not in runs[0].stdout + runs[0].stderr
+    narration = runs[0].stderr.decode().splitlines()
+    assert narration[0].startswith("loading tiny")
+    assert narration[-1].startswith("[")
+    assert not any("llama" in line or "ggml" in line for line in narration)
+
+
+def test_a_model_without_a_format_names_the_formats(gguf: Path, tmp_path: Path) -> None:
+    bare = make_gguf.model(tmp_path / "bare.gguf", tiny.tokenizer(tmp_path))
+    refused = tui("chat", "--model", bare, stdin=b"hi")
+    assert refused.returncode == 2
+    assert b"--prompt-format" in refused.stderr
+    taken = tui("chat", "--model", bare, "--prompt-format", "vicuna", "--max-tokens", 5, stdin=b"hi")
+    assert taken.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+def test_the_screen_survives_loading_stopping_and_leaving(gguf: Path, tmp_path: Path) -> None:
+    with Terminal(tmp_path / "s") as terminal:
+        terminal.type(f"{sys.executable} -c '{TUI}' chat --model {gguf} --max-tokens 2000; echo rc=$?")
+        terminal.press("Enter")
+        terminal.wait_for("ready")
+        frame = terminal.screen()
+        assert "Ask something" in frame
+        assert "╭" in frame
+        assert "llama" not in frame
+        for _ in range(2):
+            terminal.type("你好 [/b]")
+            terminal.press("Enter")
+            terminal.wait_for("writing")
+            terminal.press("Escape")
+            terminal.wait_for("ready")
+        assert "stopped" in terminal.screen()
+        terminal.press("C-q")
+        terminal.wait_for("rc=0")
+        assert terminal.is_restored()

@@ -1,0 +1,173 @@
+"""The chat on a real terminal: what it paints, and how it leaves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from tests.tui.terminal import Terminal
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("tmux") is None or not sys.platform.startswith("linux"), reason="needs tmux"),
+]
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    with Terminal(tmp_path / "s") as terminal:
+        yield terminal
+
+
+def assert_left(terminal: Terminal, code: int) -> None:
+    """The program is gone, said `code`, and the terminal echoes what is typed."""
+    terminal.wait_for(f"rc={code}\n")
+    assert terminal.is_restored()
+    terminal.type("echo back-$((40 + 2))")
+    terminal.press("Enter")
+    terminal.wait_for("\nback-42")
+
+
+def test_the_first_frame_comes_before_the_model_and_one_can_write_meanwhile(terminal: Terminal) -> None:
+    terminal.start("--load-seconds", "3", "--reply", "loaded at last")
+    terminal.wait_for("loading")
+    assert "Ask something" in terminal.screen()
+    terminal.type("early")
+    terminal.wait(lambda: "> early" in " ".join(terminal.screen().split()) and "loading" in terminal.screen())
+    terminal.wait_for("ready")
+    terminal.press("Enter")
+    terminal.wait_for("loaded at last")
+    terminal.press("C-q")
+    assert_left(terminal, 0)
+
+
+def test_chinese_and_tibetan_arrive_and_the_cursor_follows(terminal: Terminal) -> None:
+    terminal.start("--reply", "好的")
+    terminal.wait_for("ready")
+    text = "你好，世界。「藏文」བོད་ཡིག"
+    terminal.type(text)
+    terminal.wait_for(text)
+    row, line = next((row, line) for row, line in enumerate(terminal.screen().splitlines()) if text in line)
+    column = cell_len(line[: line.index(text) + len(text)])
+    terminal.wait(lambda: terminal.cursor() == (column, row))
+    terminal.press("C-j")
+    terminal.type("[INST] second [/b]")
+    terminal.wait_for("[/b]")
+    terminal.press("Enter")
+    terminal.wait(lambda: all(part in terminal.screen() for part in ("You", "好的", "2 tokens")))
+    lines = [line.strip(" ▌") for line in terminal.screen().splitlines()]
+    at = lines.index("You")
+    assert lines[at + 1 : at + 3] == [text, "[INST] second [/b]"]
+    assert lines.count("You") == 1
+
+
+def test_escape_stops_and_ctrl_q_leaves_while_writing(terminal: Terminal) -> None:
+    terminal.start("--reply", "字", "--repeat", "4000", "--tokens-per-second", "30")
+    terminal.wait_for("ready")
+    terminal.type("one")
+    terminal.press("Enter")
+    terminal.wait_for("字字字")
+    terminal.press("Escape")
+    terminal.wait_for("stopped")
+    terminal.type("two")
+    terminal.press("Enter")
+    terminal.wait_for("writing")
+    terminal.press("C-q")
+    assert_left(terminal, 0)
+
+
+def test_escape_stops_the_reading_of_a_prompt(terminal: Terminal) -> None:
+    terminal.start("--prefill-seconds", "600")
+    terminal.wait_for("ready")
+    terminal.type("one")
+    terminal.press("Enter")
+    terminal.wait_for("reading the prompt")
+    terminal.press("Escape")
+    terminal.wait_for("stopped before the first word")
+
+
+@pytest.mark.parametrize("moment", ["loading", "reading the prompt"])
+def test_ctrl_q_leaves_while_the_model_is_busy(terminal: Terminal, moment: str) -> None:
+    terminal.start("--load-seconds", "0" if moment != "loading" else "600", "--prefill-seconds", "600")
+    terminal.wait_for("Ask something")
+    terminal.type("one")
+    terminal.press("Enter")
+    terminal.wait_for(moment)
+    terminal.press("C-q")
+    assert_left(terminal, 0)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_signals_restore_the_terminal(terminal: Terminal, name: str, code: int) -> None:
+    terminal.start("--reply", "字", "--repeat", "4000", "--tokens-per-second", "30")
+    terminal.wait_for("ready")
+    terminal.type("one")
+    terminal.press("Enter")
+    terminal.wait_for("字字")
+    os.kill(terminal.child(), signal.Signals[name])
+    assert_left(terminal, code)
+
+
+def test_a_closed_terminal_ends_the_program(tmp_path: Path) -> None:
+    with Terminal(tmp_path / "s") as terminal:
+        terminal.start("--reply", "字", "--repeat", "4000", "--tokens-per-second", "30")
+        terminal.wait_for("ready")
+        child = terminal.child()
+        terminal._run("kill-pane", "-t", "t")
+        terminal._run = lambda *_: ""  # type: ignore[method-assign]  # the server has gone with its last pane
+        terminal.wait(lambda: not Path(f"/proc/{child}").exists())
+
+
+def test_a_model_that_cannot_be_loaded_is_told_after_the_screen(terminal: Terminal) -> None:
+    terminal.start("--load-error", "x.gguf is broken")
+    assert_left(terminal, 2)
+    assert "error: x.gguf is broken" in terminal.screen()
+
+
+def test_a_crash_is_one_sentence_and_the_terminal_is_restored(terminal: Terminal) -> None:
+    terminal.start("--crash")
+    assert_left(terminal, 1)
+    assert "unexpected ZeroDivisionError" in terminal.screen()
+    assert "Traceback" not in terminal.screen()
+
+
+def test_a_large_paste_is_not_sent_and_can_be_undone(terminal: Terminal) -> None:
+    terminal.start("--reply", "ok")
+    terminal.wait_for("ready")
+    terminal.paste("\n".join(f"貼上 {line}" for line in range(1000)))
+    terminal.wait_for("貼上 999")
+    assert "You" not in terminal.screen()
+    terminal.press("C-z")
+    terminal.wait_for("Ask something")
+    terminal.press("C-y")
+    terminal.wait_for("貼上 999")
+    terminal.press("Enter")
+    terminal.wait_for("ok")
+
+
+def test_plain_on_a_terminal_that_cannot_paint(terminal: Terminal) -> None:
+    terminal.type("export TERM=dumb")
+    terminal.press("Enter")
+    terminal.start("--reply", "答案")
+    terminal.wait_for("\n>")
+    terminal.type("你好")
+    terminal.press("Enter")
+    terminal.wait_for("\n答案\n")
+    terminal.press("C-d")
+    assert_left(terminal, 0)
+
+
+def test_a_pipe_gives_text_without_escapes() -> None:
+    command = [sys.executable, "-m", "tests.tui.scripted", "--reply", "答案是 2。\x1b[31m"]
+    result = subprocess.run(command, input="你好".encode(), capture_output=True, timeout=60)
+    assert result.returncode == 0
+    assert result.stdout.decode() == "答案是 2。␛[31m\n"
+    assert b"\x1b" not in result.stdout + result.stderr
