@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from configs.errors import ConfigError
 def staged_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` when the block ends well, and vanishes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -35,6 +37,7 @@ def staged_folder(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.abspath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     shutil.rmtree(partial, ignore_errors=True)
@@ -59,6 +62,26 @@ def staged_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         _remove(old)
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove what killed processes left beside `path`: a killed merge leaves gigabytes that nothing else would."""
+    if os.name != "posix":  # elsewhere a process cannot be asked for without harm
+        return
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        owner = partial.name.removeprefix(f".{path.name}.").removesuffix(".partial")
+        if owner.isdigit() and not _is_alive(int(owner)):
+            _remove(partial)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def _remove(path: Path) -> None:

@@ -87,13 +87,14 @@ def open_gguf(path: Path) -> GGUFReader:
     """Read a GGUF's header.
 
     Raises:
-        ToolError: the file is no GGUF, or shorter than its header promises.
+        ConfigError: the file is no GGUF.
+        ToolError: it is shorter than its header promises.
     """
     gguf = require("gguf", "convert")
     with path.open("rb") as file:
         magic = file.read(4)
     if magic != b"GGUF":
-        raise ToolError(f"{path} is not a GGUF file")
+        raise ConfigError(f"{path} is not a GGUF file")
     try:
         reader: GGUFReader = gguf.GGUFReader(path)
     except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError, MemoryError) as error:

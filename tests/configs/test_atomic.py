@@ -64,6 +64,12 @@ def test_kill_leaves_nothing_under_the_final_name(tmp_path):
     child.kill()
     child.wait()
     assert not (tmp_path / "out.txt").exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    alive = tmp_path / f".out.txt.{os.getppid()}.partial"
+    alive.touch()
+    with staged_file(tmp_path / "out.txt") as partial:
+        partial.write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out.txt", alive.name])
 
 
 def test_terminated_command_cleans_up(tmp_path):

@@ -26,7 +26,7 @@ def test_help_lists_the_commands_and_no_others(room):
 
 
 @pytest.mark.parametrize(
-    ("room", "command"), [(room, command) for room, commands in COMMANDS.items() for command in commands]
+    ("room", "command"), [(room, command) for room, commands in COMMANDS.items() for command in sorted(commands)]
 )
 def test_every_command_explains_itself(room, command):
     code, out, _ = run_cli(f"{room}.cli", command, "--help")

@@ -27,4 +27,6 @@ def done(name: str, *words: object) -> str:
 
 def predict(sheet: Path, model: Path, output: Path, *words: object) -> dict[str, Any]:
     """The JSON summary of a prediction run."""
-    return json.loads(done("runtime", "predict", sheet, "--model", model, "--output", output, "--json", "--threads", 1, *words))
+    return json.loads(
+        done("runtime", "predict", sheet, "--model", model, "--output", output, "--json", "--threads", 1, *words)
+    )

@@ -88,7 +88,8 @@ def test_passage_decides(demo, tmp_path):
 def test_place_of_the_right_option_does_not(demo, table, tmp_path, turn):
     def rotate(lines):
         return [
-            [*line[:3], *line[3 + turn : 7], *line[3 : 3 + turn], (line[7] - 1 - turn) % 4 + 1, line[8]] for line in lines
+            [*line[:3], *line[3 + turn : 7], *line[3 : 3 + turn], (line[7] - 1 - turn) % 4 + 1, line[8]]
+            for line in lines
         ]
 
     sheet = rewritten(demo / "held-out.xlsx", tmp_path / "rotated.xlsx", rotate)
@@ -100,7 +101,9 @@ def test_second_run_trains_nothing_again(demo):
     before = {path: path.stat().st_mtime_ns for name in ("base", "adapter") for path in (demo / name).rglob("*")}
     ran = subprocess.run([sys.executable, DEMO, demo], env=ENVIRONMENT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert before == {path: path.stat().st_mtime_ns for name in ("base", "adapter") for path in (demo / name).rglob("*")}
+    assert before == {
+        path: path.stat().st_mtime_ns for name in ("base", "adapter") for path in (demo / name).rglob("*")
+    }
 
 
 def test_chat_answers_from_a_pipe(demo):

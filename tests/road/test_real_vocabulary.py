@@ -12,7 +12,12 @@ from configs.sheets import read_questions
 from tests import tiny
 from tests.road.commands import done, predict
 
-pytestmark = [pytest.mark.slow, pytest.mark.shared, pytest.mark.timeout(1200), pytest.mark.xdist_group("real-vocabulary")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.shared,
+    pytest.mark.timeout(1200),
+    pytest.mark.xdist_group("real-vocabulary"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +42,9 @@ def test_exam_is_answered_in_sheet_order_and_the_same_twice(road, shared_data, t
     lines = first.decode("ascii").split("\r\n")
     assert lines[0] == "ID,Answer"
     assert lines[-1] == ""
-    assert [line.split(",")[0] for line in lines[1:-1]] == [row.id for row in read_questions(exam, need_answers=False).rows]
+    assert [line.split(",")[0] for line in lines[1:-1]] == [
+        row.id for row in read_questions(exam, need_answers=False).rows
+    ]
     assert {line.split(",")[1] for line in lines[1:-1]} <= {"1", "2", "3", "4"}
     again = predict(exam, road / "model.gguf", tmp_path / "a.csv", "--restart")
     assert (again["computed"], again["from_journal"]) == (1000, 0)
