@@ -7,6 +7,7 @@ opened again.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -58,8 +59,6 @@ def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
 
 
 def _umask() -> int:
-    import os
-
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -41,8 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # On a full disk neither can be written: the launcher sees the disk for itself.
         with contextlib.suppress(OSError):
             traceback.print_exc()
+        known = _as_tool_error(error)
         with contextlib.suppress(OSError):
-            reporter.error(_as_tool_error(error))
+            if known:
+                reporter.error(known)
         return 1
     return 0
 
@@ -60,7 +62,8 @@ def _end_with_launcher() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _as_tool_error(error: Exception) -> ToolError:
+def _as_tool_error(error: Exception) -> ToolError | None:
+    """The sentence for an error we know; None for one that only its traceback explains, which stays in the log."""
     if isinstance(error, ToolError):
         return error
     is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -70,8 +73,7 @@ def _as_tool_error(error: Exception) -> ToolError:
         return MachineError(
             "out of memory", hint="lower training.batch_size or training.max_length, or use zero3-offload"
         )
-    first = " ".join(str(error).split())[:300]
-    return ToolError(f"training failed with {type(error).__name__}: {first}")
+    return None
 
 
 def run(job: Job, reporter: Reporter) -> None:

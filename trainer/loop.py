@@ -25,7 +25,7 @@ from trainer.evaluation import Probe, Score, evaluate
 from trainer.examples import IGNORED, Example, padded
 from trainer.job import Job
 from trainer.schedule import rate_share
-from trainer.work import BEST_FOLDER, METRICS_FILE, Reporter
+from trainer.work import BEST_FOLDER, CHECKPOINT_PREFIX, METRICS_FILE, Reporter
 
 # Shapes: B = rows of a batch, L = tokens, K = trained positions, V = vocabulary.
 
@@ -217,7 +217,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.reporter.is_first:
-            folder = self.job.work / f"checkpoint-{self.state.global_step}"
+            folder = self.job.work / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
             checkpoints.mark_complete(folder, {"best_score": self.best_score})
             checkpoints.prune(self.job.work, self.job.settings.checkpoint.keep)
         self.accelerator.wait_for_everyone()

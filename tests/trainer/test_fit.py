@@ -224,6 +224,21 @@ def test_the_sentence_of_the_training_process_is_passed_on(tiny_base: Path, data
 
 
 @pytest.mark.slow
+def test_an_unforeseen_error_is_told_and_its_log_kept(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    (base / "config.json").write_text(json.dumps(config | {"hidden_size": 32}), encoding="utf-8")
+    code, _, err = run_fit(base, dataset, tmp_path / "a", "--deepspeed", "none")
+    assert code == 1
+    assert "RuntimeError" in err
+    log = tmp_path / "a.checkpoints" / "fit.log"
+    assert str(log) in err
+    assert "Traceback" in log.read_text(encoding="utf-8")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_the_rows(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file as load
     from safetensors.torch import save_file
