@@ -31,7 +31,7 @@ HELP_CLOSE = "Esc closes"
 HELP_ROWS = (
     ("Enter", "send the message"),
     ("Ctrl+J", "new line"),
-    ("Esc", "stop the reply, or give up loading"),
+    ("Esc", "stop the reply, or the loading"),
     ("Ctrl+L   /clear", "new conversation"),
     ("PgUp  PgDn", "scroll the conversation"),
     ("Ctrl+Home  Ctrl+End", "its beginning, its end"),

@@ -94,6 +94,7 @@ async def test_escape_stops_while_the_prompt_is_being_read() -> None:
         await until(pilot, lambda: bool(replies(app)) and words.READING in shown(replies(app)[0]))
         await pilot.press("escape")
         assert (await hear(pilot, 1)).endswith(words.STOPPED_UNSAID)
+        assert status(app).context_used == 0
         assert status(app).state == words.READY
 
 
@@ -427,3 +428,25 @@ async def test_keys_that_come_in_one_burst_keep_their_order() -> None:
             app.post_message(Key(key, key if len(key) == 1 else None))
         await until(pilot, lambda: prompt(app).text == "two\nt")
         assert [shown(message) for message in app.screen.query(UserMessage)] == ["You\none\nx"]
+
+
+async def test_what_the_mouse_selects_is_copied_as_it_stands() -> None:
+    async with chat(ScriptedEngine(["答案 [b]是[/b] 2"])) as (app, pilot):
+        await say(pilot, "one")
+        await hear(pilot, 1)
+        await pilot.mouse_down(replies(app)[0], offset=(2, 1))
+        await pilot.hover(replies(app)[0], offset=(20, 1))
+        await pilot.mouse_up(replies(app)[0], offset=(20, 1))
+        await pilot.press("ctrl+c")
+        assert app.clipboard == "答案 [b]是[/b] 2"
+
+
+async def test_a_theme_is_chosen_in_the_palette() -> None:
+    async with chat(ScriptedEngine(["x"])) as (app, pilot):
+        await pilot.press("ctrl+p")
+        await pilot.press(*"theme", "enter")
+        await until(pilot, lambda: app.screen.__class__.__name__ == "CommandPalette")
+        await pilot.press(*"paper")
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.theme == "lora2edge-paper")

@@ -11,7 +11,7 @@ from configs.errors import ConfigError, ToolError
 from runtime.engine import ModelOptions, Sampling
 from runtime.scripted import ScriptedEngine
 from tests.tui.scripted import loader
-from tui.launch import can_show_screen
+from tui.launch import can_show_screen, chat
 from tui.plain import chat_plainly, read_prompt
 from tui.settings import ChatSettings
 
@@ -102,3 +102,9 @@ def test_a_screen_needs_three_terminals(without: int | None) -> None:
     streams = tuple(io.StringIO() if at == without else Terminal() for at in range(3))
     assert can_show_screen(streams, {"TERM": "xterm"}) is (without is None)  # type: ignore[arg-type]
     assert can_show_screen(streams, {"TERM": "dumb"}) is False  # type: ignore[arg-type]
+
+
+def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ConfigError, match="closed"):
+        chat(SETTINGS, loader(ScriptedEngine(["x"])))

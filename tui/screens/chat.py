@@ -78,6 +78,7 @@ class ChatScreen(Screen[None]):
         self._reply: ReplyMessage | None = None
         self._dropped_turns = 0
         self._prompt_tokens = 0
+        self._kept_tokens = 0
         self._watch = Stopwatch()
         self._frames: Timer | None = None
         self._hint_timer: Timer | None = None
@@ -156,7 +157,7 @@ class ChatScreen(Screen[None]):
         self._reply = None
         self._dropped_turns = 0
         self._conversation.clear()
-        self._status.context_used = 0
+        self._kept_tokens = self._status.context_used = 0
         self._status.speed = 0.0
         if self._model is ModelState.READY:
             self._enter(words.READY)
@@ -224,7 +225,9 @@ class ChatScreen(Screen[None]):
         if event.turn != self._turn or self._reply is None:
             return
         self._reply.end(event.figures)
-        self._status.context_used = event.context_used
+        if self._reply.text:  # else the model forgets the question too
+            self._kept_tokens = event.context_used
+        self._status.context_used = self._kept_tokens
         self._status.speed = event.figures.tokens_per_second
         self._finish()
 
