@@ -24,9 +24,13 @@ class Terminal:
         environment.pop("TMUX", None)
         size = ["-x", str(width), "-y", str(height)]
         subprocess.run([*self._tmux, "new", "-d", "-s", "t", *size, "sh"], check=True, env=environment, cwd=_ROOT)
-        self.type("PS1=shell'>'")
-        self.press("Enter")
-        self.wait_for(PROMPT)
+        try:
+            self.type("PS1=shell'>'")
+            self.press("Enter")
+            self.wait_for(PROMPT)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Terminal:
         return self
