@@ -101,7 +101,7 @@ def check_safetensors(path: Path) -> None:
     """Check a safetensors file's header against its size.
 
     Raises:
-        ConfigError: the header is damaged, or the file is shorter or longer than it says.
+        ToolError: the header is damaged, or the file is shorter or longer than it says.
     """
     try:
         with path.open("rb") as file:
@@ -111,12 +111,12 @@ def check_safetensors(path: Path) -> None:
             header = json.loads(file.read(length))
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is not a whole safetensors file: {error}", hint="copy it again") from error
+        raise ToolError(f"{path} is not a whole safetensors file: {error}", hint="copy it again") from error
     expected = 8 + length + max(ends, default=0)
-    if path.stat().st_size != expected:
-        raise ConfigError(
-            f"{path} has {path.stat().st_size:,} bytes, its header says {expected:,}", hint="copy it again"
-        )
+    size = path.stat().st_size
+    if size != expected:
+        fault = "is truncated" if size < expected else "does not end where it should"
+        raise ToolError(f"{path} {fault}: {size:,} bytes, its header says {expected:,}", hint="copy it again")
 
 
 def base_identity(folder: Path) -> dict[str, Any]:
