@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from configs.errors import require
 from runtime.interface import Engine, Finish, ModelOptions, Sampling, ScoreRequest, Stream
 
 __all__ = ["Engine", "Finish", "ModelOptions", "Sampling", "ScoreRequest", "Stream", "load_engine"]
@@ -27,7 +26,6 @@ def load_engine(options: ModelOptions, *, on_progress: Callable[[float], bool] |
     from runtime.models import plan_model
 
     plan = plan_model(options)
-    require("llama_cpp", "edge")
     from runtime.llama_engine import LlamaEngine
 
     return LlamaEngine(plan, on_progress)

@@ -62,3 +62,11 @@ def test_threads_default_to_cores_this_process_may_use() -> None:
     from runtime.llama_library import physical_cores
 
     assert 1 <= physical_cores() <= (os.cpu_count() or 1)
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise() -> None:
+    script = "import os, runtime.llama_library; print(os.environ['OMP_WAIT_POLICY'])"
+    for given, policy in (({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
+        done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, env=environment)
+        assert done.stdout.strip() == policy
