@@ -16,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from configs import chinese, files
 from configs.errors import ConfigError
 from configs.prompt import Message, PromptFormat, Tokenizer, encode_split, parse_toml, to_toml, validation_sentence
+from configs.records import cell_text
 
 MAX_CHOICES = 26
 
 Conversion = Literal["", "t2s", "s2t", "tw2s", "tw2sp", "s2tw", "s2twp", "t2tw", "tw2t", "hk2s", "s2hk"]
 
-_LABEL = re.compile(r"^(?:選項|选项|答案|OPTION|CHOICE|ANSWER)?[\s:]*[(\[]?\s*(?:(\d{1,2})|([A-Z]))\s*[)\].、:]?$")
+_LABEL = re.compile(
+    r"^(?:選項|选项|答案|OPTION|CHOICE|ANSWER)?[\s:]*[(\[]?\s*(?:(\d{1,2})(?:\.0)?|([A-Z]))\s*[)\].、:]?$"
+)
 
 # Not text at all: no model reads them, and terminals obey them. The newline and the tab stay.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -67,7 +70,7 @@ class QuestionFormat(BaseModel):
     def load(cls, name_or_path: str) -> QuestionFormat:
         """The shipped format of that name, or the user's file."""
         path = files.find("questions", name_or_path)
-        return cls.from_toml(path.read_text(encoding="utf-8"), source=str(path))
+        return cls.from_toml(files.read_text(path), source=str(path))
 
     @classmethod
     def from_toml(cls, text: str, source: str = "question format") -> QuestionFormat:
@@ -161,16 +164,16 @@ def parse_label(cell: object, choices: int) -> tuple[int, bool]:
     Raises:
         ValueError: the cell names none of the choices.
     """
-    if isinstance(cell, (int, float)) and not isinstance(cell, bool) and cell == int(cell):
+    if isinstance(cell, (int, float)) and not isinstance(cell, bool) and float(cell).is_integer():
         place, normalised = int(cell), False
     else:
         text = unicodedata.normalize("NFKC", str(cell)).strip().upper()
         found = _LABEL.match(text) if isinstance(cell, str) else None
         if not found:
-            raise ValueError(f"'{cell}' names no option")
+            raise ValueError(f"'{cell_text(cell)}' names no option")
         place, normalised = int(found[1]) if found[1] else ord(found[2]) - ord("A") + 1, True
     if not 1 <= place <= choices:
-        raise ValueError(f"'{cell}' is not one of the {choices} options")
+        raise ValueError(f"'{cell_text(cell)}' is not one of the {choices} options")
     return place, normalised
 
 

@@ -39,3 +39,15 @@ def find(kind: Kind, name_or_path: str) -> Path:
         f"no {_NOUN[kind]} '{name_or_path}'",
         hint=f"use a file of your own or one of: {', '.join(names(kind))}",
     )
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        ConfigError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a UTF-8 text file") from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs import files
 from configs.errors import ConfigError
 from configs.exam import QuestionFormat
 from configs.prompt import PromptFormat, parse_toml
@@ -54,7 +55,7 @@ class Formats:
     def from_folder(cls, folder: Path) -> Formats | None:
         """The formats that a model or adapter folder carries, or None."""
         path = folder / FORMAT_FILE
-        return cls.from_toml(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
+        return cls.from_toml(files.read_text(path), str(path)) if path.is_file() else None
 
     def gguf_keys(self) -> dict[str, str]:
         """The GGUF metadata keys that carry the formats, and their texts."""

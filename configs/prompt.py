@@ -89,7 +89,7 @@ class PromptFormat(BaseModel):
     def load(cls, name_or_path: str) -> PromptFormat:
         """The shipped format of that name, or the user's file."""
         path = files.find("prompts", name_or_path)
-        return cls.from_toml(path.read_text(encoding="utf-8"), source=str(path))
+        return cls.from_toml(files.read_text(path), source=str(path))
 
     @classmethod
     def from_toml(cls, text: str, source: str = "prompt format") -> PromptFormat:

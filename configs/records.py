@@ -57,7 +57,7 @@ def _from_grid(grid: Sequence[Sequence[Any]], path: Path, *, typed: bool) -> Tab
     filled = [line for line in grid if any(not _blank(cell) for cell in line)]
     if not filled:
         raise ConfigError(f"{path} is empty")
-    header = [str(cell).strip() if not _blank(cell) else "" for cell in filled[0]]
+    header = [cell_text(cell).strip() for cell in filled[0]]
     names = [name for name in header if name]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
@@ -68,7 +68,7 @@ def _from_grid(grid: Sequence[Sequence[Any]], path: Path, *, typed: bool) -> Tab
             cell for name, cell in zip(header + [""] * len(line), line, strict=False) if not name and not _blank(cell)
         ]
         if stray:
-            raise ConfigError(f"{path}: row {number} has a cell without a column: '{str(stray[0])[:20]}'")
+            raise ConfigError(f"{path}: row {number} has a cell without a column: '{cell_text(stray[0])[:20]}'")
         cells = list(line) + [None] * (len(header) - len(line))
         rows.append({name: _cell(cell) for name, cell in zip(header, cells, strict=False) if name})
     if not rows:
@@ -159,8 +159,19 @@ def _read_json(path: Path) -> list[Any]:
         if path.suffix.lower() == ".jsonl":
             return [json.loads(line) for line in text.split("\n") if line.strip()]
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of numbers too long and lists too deep, too
         raise ConfigError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, list):
         raise ConfigError(f"{path} must hold a list of records")
     return value
+
+
+def cell_text(cell: Any) -> str:
+    """What a person reads in the cell: `26` and not `26.0`, `0.3` as typed, nothing for an empty cell."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).upper()
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    return str(cell)

@@ -11,7 +11,7 @@ from typing import Any
 from configs.atomic import sha256_file
 from configs.errors import ConfigError
 from configs.exam import MAX_CHOICES, Question, parse_label, without_control
-from configs.records import Table, read_table
+from configs.records import Table, cell_text, read_table
 
 # What people call the columns; compared without case and blanks.
 _NAMES = {
@@ -49,12 +49,6 @@ class Sheet:
     """What was taken for what: role (passage, question, choice1, …, answer, id) -> column."""
     sha256: str
     has_answers: bool
-
-    @property
-    def blank_options(self) -> int:
-        """Number of options without text, over all rows that are questions."""
-        questions = (row.question for row in self.rows if row.question)
-        return sum(len(question.choices) - len(question.answerable) for question in questions)
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -102,7 +96,8 @@ def _flattened(table: Table) -> Table:
     if "exam" not in table.columns:
         return table
     rows = [{"id": row.get("id"), **(row["exam"] if isinstance(row["exam"], dict) else {})} for row in table.rows]
-    return Table(tuple(dict.fromkeys(name for row in rows for name in row)), rows, table.typed)
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    return Table(columns, [{name: row.get(name) for name in columns} for row in rows], table.typed)
 
 
 def _roles(table: Table, given: Mapping[str, str], path: Path) -> dict[str, str]:
@@ -129,6 +124,13 @@ def _roles(table: Table, given: Mapping[str, str], path: Path) -> dict[str, str]
             f"{path} has a second column for the same thing: '{left[0]}'", hint=f"--columns ignore={left[0]}"
         )
     choices = sorted((role for role in roles if role.startswith("choice") and role != "choices"), key=_choice_place)
+    places = [_choice_place(role) for role in choices]
+    if places != list(range(1, len(places) + 1)):
+        # A label names an option by its number: with a gap or a zero it would name another one than it says.
+        raise ConfigError(
+            f"{path} numbers its options {', '.join(map(str, places))}",
+            hint="they must be 1, 2, 3, … without a gap; name them with --columns choice1=COLUMN,choice2=COLUMN",
+        )
     missing = [role for role in ("passage", "question") if role not in roles]
     if not choices and "choices" not in roles:
         missing.append("choice1, choice2, …")
@@ -160,9 +162,13 @@ def _read_row(
     number: int, cells: Mapping[str, Any], roles: Mapping[str, str], *, typed: bool, need_answers: bool
 ) -> SheetRow:
     warnings: list[str] = []
+    broken: list[str] = []
 
     def text(cell: Any, what: str) -> str:
         written = cell_text(cell)
+        if not _is_unicode(written):
+            broken.append(f"{what} holds half of a surrogate pair")
+            written = written.encode("utf-8", "replace").decode()
         if without_control(written) != written:
             warnings.append(f"control characters removed from {what}")
         return written.strip()
@@ -176,7 +182,7 @@ def _read_row(
     def row(question: Question | None, error: str = "", *, normalised: bool = False) -> SheetRow:
         return SheetRow(number, identity or str(number), question, error, tuple(warnings), normalised, cells)
 
-    error = _fault(passage, asked, choices)
+    error = broken[0] if broken else _fault(passage, asked, choices)
     if error:
         return row(None, error)
     warnings += _option_warnings(choices)
@@ -203,7 +209,7 @@ def _label_place(label: Any, choices: tuple[str, ...], *, typed: bool) -> tuple[
         raise ValueError("is missing")
     place, normalised = parse_label(label, len(choices))
     if not choices[place - 1]:
-        raise ValueError(f"'{label}' names a blank option")
+        raise ValueError(f"'{cell_text(label)}' names a blank option")
     # In a csv every cell is text: `2` is there what the number 2 is in a workbook.
     return place, normalised and (typed or str(label).strip() != str(place))
 
@@ -227,12 +233,9 @@ def _option_warnings(choices: tuple[str, ...]) -> list[str]:
     return warnings + ([f"options {' and '.join(repeated)} are the same"] if repeated else [])
 
 
-def cell_text(cell: Any) -> str:
-    """What a person reads in the cell: `26` and not `26.0`, `0.3` as typed, nothing for an empty cell."""
-    if cell is None:
-        return ""
-    if isinstance(cell, bool):
-        return str(cell).upper()
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
-        return str(int(cell))
-    return str(cell)
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # JSON can spell half of a pair: "\\ud83d"
+        return False
+    return True

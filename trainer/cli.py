@@ -121,7 +121,10 @@ def _narrate_prepared(prepared: Prepared, output: Path) -> None:
     if meta["blank_options"]:
         print(f"{meta['blank_options']} blank options stay blank in their questions", file=sys.stderr)
     if meta["validation_share"] and not meta["validation"]:
-        print("no row is left to validate on: every passage is shared by too many rows", file=sys.stderr)
+        print(
+            "no row is left to validate on: rows of one passage stay together, too few passages",
+            file=sys.stderr,
+        )
     if meta["rejected"]:
         print(
             f"{meta['rejected']} rows left out, with their reasons, are in {output / 'rejected.csv'}", file=sys.stderr

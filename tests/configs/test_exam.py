@@ -69,7 +69,9 @@ def test_labels_in_every_spelling(cell, place, normalised):
     assert parse_label(cell, 4) == (place, normalised)
 
 
-@pytest.mark.parametrize("cell", [0, 5, 2.5, "5", "E", "選項", "無", "", True, None, "1 2", "12", float("nan"), [1]])
+@pytest.mark.parametrize(
+    "cell", [0, 5, 2.5, "5", "E", "選項", "無", "", True, None, "1 2", "12", float("nan"), float("inf"), [1]]
+)
 def test_cells_that_name_no_option(cell):
     with pytest.raises(ValueError):
         parse_label(cell, 4)

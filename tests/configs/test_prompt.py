@@ -191,3 +191,9 @@ def test_template_that_cannot_serve_is_refused(template):
     table = {**PromptFormat.load("chatml").model_dump(), "template": template}
     with pytest.raises(ConfigError, match="template"):
         PromptFormat.from_table(table, "mine.toml")
+
+
+def test_format_file_that_is_no_text_is_one_sentence(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"mine\.toml is not a UTF-8 text file"):
+        PromptFormat.load(str(tmp_path / "mine.toml"))

@@ -47,22 +47,12 @@ class Harvest:
             return "the right option is blank"
         if len(question.choices) > len(question_format.labels):
             return f"{len(question.choices)} options, the question format has {len(question_format.labels)} labels"
-        if not _is_unicode(question):
-            return "the text holds half of a surrogate pair"
         key = (question.passage.strip(), question.question.strip(), tuple(text.strip() for text in question.choices))
         first, answer = self._seen.setdefault(key, (place, question.answer))
         if first == place:
             return ""
         self.duplicates += 1
         return f"duplicate of {first}" if answer == question.answer else f"duplicate of {first} with another answer"
-
-
-def _is_unicode(question: Question) -> bool:
-    try:
-        "\n".join((question.passage, question.question, *question.choices)).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def read_sheets(paths: Sequence[Path], columns: Mapping[str, str] | None) -> list[tuple[Path, Sheet]]:

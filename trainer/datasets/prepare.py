@@ -71,7 +71,7 @@ def prepare(options: PrepareOptions) -> Prepared:
     formats = options.formats()
     for path in options.sheets:
         if not path.is_file():
-            raise ConfigError(f"{path} does not exist")
+            raise ConfigError(f"{path} is a folder" if path.is_dir() else f"{path} does not exist", hint="name a sheet")
     fingerprint = _fingerprint(options, formats)
     if output_is_done(
         options.output, recorded=_recorded(options.output), wanted=fingerprint, overwrite=options.overwrite
@@ -96,6 +96,8 @@ def _write(
     fingerprint: str,
 ) -> dict[str, Any]:
     train, validation = _split(gathered.rows, options.validation, options.seed)
+    if not train:
+        raise ConfigError(f"--validation {options.validation} leaves no row to train on", hint="choose a smaller share")
     with staged_folder(options.output) as folder:
         write_rows(folder / TRAIN_FILE, train)
         write_rows(folder / VALIDATION_FILE, validation)
