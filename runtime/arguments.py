@@ -1,15 +1,17 @@
-"""The flags that several commands share, and the options they become."""
+"""The flags that several commands of `runtime` and `tui` share, and the options they become."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 
-from configs.errors import ConfigError
 from runtime.interface import ModelOptions, Sampling
 
 _SAMPLING = Sampling()
+_MOST = 2**31 - 1
+"""llama.cpp counts in 32 bits."""
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -17,44 +19,55 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--model", type=Path, required=True, metavar="M.gguf", help="the model")
     group.add_argument(
-        "--adapter", action="append", default=[], metavar="L.gguf[=WEIGHT]", help="a LoRA to plug in; may be repeated"
+        "--adapter",
+        type=adapter,
+        action="append",
+        default=[],
+        metavar="L.gguf[=WEIGHT]",
+        help="a LoRA to plug in; may be repeated",
     )
     group.add_argument("--prompt-format", default="", metavar="NAME|FILE", help="default: what the model carries")
     group.add_argument("--question-format", default="", metavar="NAME|FILE", help="default: what the model carries")
-    group.add_argument("--threads", type=number(int, 0, 512), default=0, metavar="N", help="default: physical cores")
-    group.add_argument("--gpu-layers", type=_gpu_layers, default="auto", metavar="N|auto", help="layers on the GPU")
-    group.add_argument(
-        "--ctx-size", type=number(int, 0), default=0, metavar="N", help="tokens of context; default: as many as needed"
-    )
+    group.add_argument("--threads", type=whole(1, 512), default=0, metavar="N", help="default: physical cores")
+    group.add_argument("--gpu-layers", type=gpu_layers, default="auto", metavar="N|auto", help="layers on the GPU")
+    group.add_argument("--ctx-size", type=whole(1), default=0, metavar="N", help="tokens of context; default: the need")
 
 
 def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that say how the next token is drawn."""
     group = parser.add_argument_group("sampling")
     group.add_argument(
-        "--temperature", type=number(float, 0, 100), default=_SAMPLING.temperature, help="default: %(default)s"
+        "--temperature",
+        type=real(0),
+        default=_SAMPLING.temperature,
+        metavar="T",
+        help="0 is greedy; default: %(default)s",
     )
-    group.add_argument("--top-p", type=number(float, 0, 1), default=_SAMPLING.top_p, help="default: %(default)s")
-    group.add_argument("--top-k", type=number(int, 0), default=_SAMPLING.top_k, help="0: all; default: %(default)s")
+    group.add_argument("--top-p", type=real(0, 1), default=_SAMPLING.top_p, metavar="P", help="default: %(default)s")
     group.add_argument(
-        "--repeat-penalty", type=number(float, 0.01, 100), default=_SAMPLING.repeat_penalty, help="default: %(default)s"
+        "--top-k", type=whole(0), default=_SAMPLING.top_k, metavar="K", help="0: all; default: %(default)s"
     )
-    group.add_argument("--max-tokens", type=number(int, 1), default=_SAMPLING.max_tokens, help="default: %(default)s")
-    group.add_argument("--seed", type=number(int, 0), default=None, help="the same seed gives the same reply")
+    group.add_argument(
+        "--repeat-penalty", type=real(0.01), default=_SAMPLING.repeat_penalty, metavar="R", help="default: %(default)s"
+    )
+    group.add_argument(
+        "--max-tokens",
+        type=whole(1),
+        default=_SAMPLING.max_tokens,
+        metavar="N",
+        help="of a reply; default: %(default)s",
+    )
+    group.add_argument("--seed", type=whole(0), metavar="N", help="the same seed gives the same reply")
     group.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end the reply here; may be repeated"
     )
 
 
 def model_options(args: argparse.Namespace) -> ModelOptions:
-    """The model flags as options.
-
-    Raises:
-        ConfigError: an adapter's weight is not a number.
-    """
+    """The model flags as options."""
     return ModelOptions(
         model=args.model,
-        adapters=tuple(_adapter(text) for text in args.adapter),
+        adapters=tuple(args.adapter),
         prompt_format=args.prompt_format,
         question_format=args.question_format,
         threads=args.threads,
@@ -76,29 +89,52 @@ def sampling(args: argparse.Namespace) -> Sampling:
     )
 
 
-def number(kind: Callable[[str], float], low: float, high: float = 2**31 - 1) -> Callable[[str], float]:
-    """An argparse type: a number within bounds."""
+def adapter(text: str) -> tuple[Path, float]:
+    """Read `L.gguf` or `L.gguf=0.5`; an equals sign that no number follows, or of a file's own name, is the path's."""
+    path, equals, weight = text.rpartition("=")
+    if equals and not Path(text).exists():
+        try:
+            return Path(path), real(-math.inf)(weight)
+        except argparse.ArgumentTypeError:
+            if not Path(weight).suffix:
+                raise
+    return Path(text), 1.0
 
-    def parse(text: str) -> float:
-        value = kind(text)
+
+def gpu_layers(text: str) -> int | str:
+    """Read `auto` or a number of layers."""
+    return text if text == "auto" else whole(0)(text)
+
+
+def whole(low: int, high: int = _MOST) -> Callable[[str], int]:
+    """A reader of whole numbers in `low`..`high`."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+            raise argparse.ArgumentTypeError(f"{text} is not {_limits(low, high if high < _MOST else math.inf)}")
         return value
 
-    parse.__name__ = "number"
-    return parse
+    return read
 
 
-def _gpu_layers(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+def real(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """A reader of finite numbers in `low`..`high`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not math.isfinite(value) or not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not {_limits(low, high)}")
+        return value
+
+    return read
 
 
-def _adapter(text: str) -> tuple[Path, float]:
-    """`L.gguf=0.5`; a file whose name has a `=` of its own is found too."""
-    path, sign, weight = text.rpartition("=")
-    if not sign or Path(text).exists():
-        return Path(text), 1.0
-    try:
-        return Path(path), float(weight)
-    except ValueError:
-        raise ConfigError(f"--adapter {text}: the weight '{weight}' is not a number") from None
+def _limits(low: float, high: float) -> str:
+    return f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -56,6 +57,8 @@ class PredictRun:
         self.notes: list[str] = []
         """Sentences a person should read; grows while the run goes on."""
         self.summary: Summary | None = None
+        self.seconds = 0.0
+        """Spent scoring: the model was loaded before, the CSV written after."""
         self._load = load
 
     def __iter__(self) -> Iterator[Progress]:
@@ -147,10 +150,12 @@ class PredictRun:
             total = done + len(requests)
             yield Progress(done, total, "questions")
             tally = _Tally()
+            started = time.monotonic()
             for number, (key, request) in enumerate(requests.items(), done + 1):
                 result = Result(tuple(engine.score(request)), len(request.prompt))
                 journal.add(key, result)
                 tally.count(missing[key], result)
+                self.seconds = time.monotonic() - started
                 yield Progress(number, total, "questions", tally.note)
         finally:
             engine.close()

@@ -104,7 +104,7 @@ def _predict(args: argparse.Namespace) -> int:
     prediction = PredictRun(settings, _loader(Shower))
     _run_and_show(prediction, Shower("answering"))
     assert prediction.summary is not None
-    _report(prediction.summary, args)
+    _report(prediction.summary, prediction.seconds, args)
     return 1 if prediction.summary.unanswered else 0
 
 
@@ -169,7 +169,7 @@ def _run_and_show(prediction: PredictRun, bar: Shower) -> None:
         _say(note)
 
 
-def _report(summary: Summary, args: argparse.Namespace) -> None:
+def _report(summary: Summary, seconds: float, args: argparse.Namespace) -> None:
     """Narrate on stderr; the summary itself goes to stdout as JSON if asked for."""
     if summary.already_made:
         _say(f"{args.output} was already made from the same inputs")
@@ -189,10 +189,10 @@ def _report(summary: Summary, args: argparse.Namespace) -> None:
         f"{summary.unanswered} unanswered -> {args.output}"
     )
     if args.json:
-        print(json.dumps(_table(summary, args.output), ensure_ascii=False))
+        print(json.dumps(_table(summary, seconds, args.output), ensure_ascii=False))
 
 
-def _table(summary: Summary, output: Path) -> dict[str, object]:
+def _table(summary: Summary, seconds: float, output: Path) -> dict[str, object]:
     return {
         "rows": summary.rows,
         "computed": summary.computed,
@@ -205,6 +205,7 @@ def _table(summary: Summary, output: Path) -> dict[str, object]:
         "warnings": summary.warnings,
         "errors": [{"row": number, "id": identity, "reason": reason} for number, identity, reason in summary.errors],
         "already_made": summary.already_made,
+        "seconds": round(seconds, 3),
         "output": str(output),
     }
 

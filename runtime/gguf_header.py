@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, ToolError
 
 MetaValue = int | float | bool | str
 """A metadata value that is kept; arrays (the vocabulary) are walked over, not read."""
@@ -68,11 +68,16 @@ class _BrokenError(Exception):
     """What is wrong with the file, to be completed with its name."""
 
 
+class _ForeignError(_BrokenError):
+    """The file is none of this program's: a wrong argument, not a damaged file."""
+
+
 def read_header(path: Path) -> GgufHeader:
     """Read and check the header.
 
     Raises:
-        ConfigError: no such file, a folder, not a GGUF, truncated, or counts that no real model has.
+        ConfigError: no such file, a folder, or not a GGUF.
+        ToolError: truncated, or with counts that no real model has.
     """
     if path.is_dir():
         raise ConfigError(f"{path} is a folder", hint="give the path of a .gguf file")
@@ -83,10 +88,12 @@ def read_header(path: Path) -> GgufHeader:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             return _Reader(data).header(path)
+        except _ForeignError as foreign:
+            raise ConfigError(f"{path} {foreign}") from None
         except _BrokenError as broken:
-            raise ConfigError(f"{path} {broken}") from None
+            raise ToolError(f"{path} {broken}", hint="copy it again") from None
         except (struct.error, IndexError):
-            raise ConfigError(f"{path} is truncated: its header ends in the middle") from None
+            raise ToolError(f"{path} is truncated: its header ends in the middle", hint="copy it again") from None
 
 
 class _Reader:
@@ -98,11 +105,11 @@ class _Reader:
 
     def header(self, path: Path) -> GgufHeader:
         if self._data[:4] != b"GGUF":
-            raise _BrokenError("is not a GGUF file (`exporter merge --format gguf` makes one)")
+            raise _ForeignError("is not a GGUF file (`exporter merge --format gguf` makes one)")
         self._at = 4
         version = self._scalar("<I")
         if version not in (2, 3):
-            raise _BrokenError(f"is a GGUF file of version {version}, which this program does not read")
+            raise _ForeignError(f"is a GGUF file of version {version}, which this program does not read")
         tensor_count, key_count = self._scalar("<Q"), self._scalar("<Q")
         if tensor_count > _MAX_TENSORS or key_count > _MAX_KEYS:
             raise _BrokenError(f"is damaged: its header claims {tensor_count} tensors and {key_count} keys")

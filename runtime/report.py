@@ -97,7 +97,9 @@ def _full_header(labels: QuestionFormat, width: int) -> list[str]:
 def _full_row(row: AnsweredRow, labels: QuestionFormat, fallback: str, width: int) -> list[str]:
     question, answer = row.row.question, row.answer
     shares = [f"{share:.6f}" for share in answer.probabilities] if answer else []
-    gold = labels.label(question.answer) if question and question.answer else ""
+    # More options than labels is an error row, whose label may have no name in this format.
+    known = question and question.answer and question.answer <= len(labels.labels)
+    gold = labels.label(question.answer) if question and question.answer and known else ""
     return [
         as_text_cell(row.row.id),
         _written(row, labels, fallback),

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from configs import errors
-from tui.arguments import add_model_flags, add_sampling_flags
+from runtime.arguments import add_model_flags, add_sampling_flags
 
 CHAT_HELP = "Chat with a GGUF model in the terminal; plain text when a pipe is on either side."
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.errors import ConfigError
+from runtime.arguments import model_options, sampling
 from runtime.engine import Engine, ModelOptions, Sampling, load_engine
 
 Load = Callable[[Callable[[float], bool]], Engine]
@@ -42,24 +43,8 @@ def chat_settings(args: argparse.Namespace) -> ChatSettings:
     for flag, text in (("--system", args.system or ""), *(("--stop", text) for text in args.stop)):
         check_text(flag, text)
     return ChatSettings(
-        options=ModelOptions(
-            model=args.model,
-            adapters=tuple(args.adapter),
-            prompt_format=args.prompt_format,
-            question_format=args.question_format,
-            threads=args.threads,
-            gpu_layers=args.gpu_layers,
-            ctx_size=args.ctx_size,
-        ),
-        sampling=Sampling(
-            temperature=args.temperature,
-            top_p=args.top_p,
-            top_k=args.top_k,
-            repeat_penalty=args.repeat_penalty,
-            max_tokens=args.max_tokens,
-            seed=args.seed,
-            stop=tuple(args.stop),
-        ),
+        options=model_options(args),
+        sampling=sampling(args),
         system=args.system,
     )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from configs.errors import ConfigError
+from runtime.arguments import adapter, gpu_layers, real, whole
 from tests.tiny import run_cli
-from tui.arguments import adapter, gpu_layers, real, whole
 from tui.cli import build_parser
 from tui.settings import chat_settings, check_text
 
