@@ -15,10 +15,10 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
 from types import FrameType, ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -69,6 +69,14 @@ def require(module: str, extra: str) -> ModuleType:
         ) from error
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose error is one sentence too; the parsers of its commands are of the same kind."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the sentence and the remedy, without the usage in front."""
+        self.exit(ConfigError.exit_code, f"{self.prog}: error: {message} ({self.prog} --help says more)\n")
+
+
 def common_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every command of the four has."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -79,15 +87,15 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
     args = parser.parse_args(argv)
     handler: Handler | None = getattr(args, "handler", None)
     if handler is None:
-        parser.print_help(sys.stderr)
-        return ConfigError.exit_code
+        parser.error("no command given")
+    signals = _Signals()
     try:
-        with _terminable():
+        with signals:
             code = handler(args)
             sys.stdout.flush()
             return code or 0
     except KeyboardInterrupt:
-        return _fail(parser.prog, "interrupted", EXIT_INTERRUPTED)
+        return interrupted(parser.prog)
     except _Terminated:
         return _fail(parser.prog, "terminated", EXIT_TERMINATED)
     except BrokenPipeError:
@@ -95,6 +103,9 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if signals.interrupted and isinstance(error, ImportError):
+            # An extension module that was just being imported turns the interrupt into an ImportError.
+            return interrupted(parser.prog)
         if getattr(args, "debug", False):
             raise
         return _fail(parser.prog, *_describe(error))
@@ -104,22 +115,38 @@ class _Terminated(BaseException):
     """SIGTERM arrived: unwind, so that staged outputs are removed."""
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception while a handler runs (main thread only: elsewhere signals cannot be set)."""
+class _Signals:
+    """While a handler runs: SIGTERM unwinds it, and SIGINT is remembered besides interrupting it.
 
-    def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    Only in the main thread (elsewhere signals cannot be set), and only where SIGINT is not ignored or somebody else's.
+    """
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._terminate)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._interrupt)
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> NoReturn:
+        self.interrupted = True
+        raise KeyboardInterrupt
+
+    def _terminate(self, _signal: int, _frame: FrameType | None) -> NoReturn:
         raise _Terminated
 
-    try:
-        before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+
+def interrupted(prog: str) -> int:
+    """Say that the command was interrupted; returns its exit code."""
+    return _fail(prog, "interrupted", EXIT_INTERRUPTED)
 
 
 def _describe(error: Exception) -> tuple[str, int]:

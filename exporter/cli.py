@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.errors import ConfigError, common_flags, run
+from configs.errors import ConfigError, Parser, common_flags, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="exporter", description="Base model and adapters -> huggingface folder or GGUF, in one low-memory pass."
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_merge(commands: argparse._SubParsersAction[Parser]) -> None:
     merge = commands.add_parser(
         "merge", help="merge adapters into a base model and write it as huggingface or GGUF",
         description="One streaming pass from a base model and any number of adapters to any format. Memory does not "
@@ -56,7 +56,7 @@ def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     merge.set_defaults(handler=_merge)
 
 
-def _add_adapter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_adapter(commands: argparse._SubParsersAction[Parser]) -> None:
     adapter = commands.add_parser(
         "adapter", help="write an adapter alone as a llama.cpp LoRA file",
         description="The adapter alone as a GGUF, to plug into a GGUF of its base (runtime --adapter).",
@@ -69,7 +69,7 @@ def _add_adapter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     adapter.set_defaults(handler=_adapter)
 
 
-def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_inspect(commands: argparse._SubParsersAction[Parser]) -> None:
     inspect = commands.add_parser(
         "inspect", help="say what is in a GGUF, a model folder or an adapter folder",
         description="Metadata, tensors, types and sizes of a GGUF, a huggingface folder or an adapter folder; "

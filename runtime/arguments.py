@@ -115,7 +115,7 @@ def whole(low: int, high: int = _MOST) -> Callable[[str], int]:
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not {_limits(low, high if high < _MOST else math.inf)}")
+            raise argparse.ArgumentTypeError(f"{text} is not {_limits(low, high)}")
         return value
 
     return read
@@ -137,4 +137,6 @@ def real(low: float, high: float = math.inf) -> Callable[[str], float]:
 
 
 def _limits(low: float, high: float) -> str:
-    return f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+    if high < math.inf:
+        return f"between {low} and {high}"
+    return f"at least {low}" if low > -math.inf else "a finite number"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.errors import common_flags, run
+from configs.errors import Parser, common_flags, run
 
 if TYPE_CHECKING:
     from configs.progress import Shower
@@ -24,9 +24,7 @@ _LOW_MASS = 0.5
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `runtime` and its commands."""
-    parser = argparse.ArgumentParser(
-        prog="runtime", description="Answer questions and chat with a GGUF model, offline."
-    )
+    parser = Parser(prog="runtime", description="Answer questions and chat with a GGUF model, offline.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_predict(commands.add_parser("predict", help="question sheet -> answers CSV", description=_PREDICT))
     _add_evaluate(commands.add_parser("evaluate", help="grade an answers CSV", description=_EVALUATE))

@@ -11,6 +11,7 @@ last. fsync is for power cuts and comes in batches. The lock is the operating sy
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -71,8 +72,12 @@ class Journal:
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        if kind and not self.results and not self.last_output:
+            # A run that was refused leaves nothing: a journal without an answer would only stand in the next one's way.
+            with contextlib.suppress(OSError):  # Windows keeps an open file
+                self.path.unlink()
         self.close()
 
     def add(self, key: str, result: Result) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.errors import common_flags, run
+from configs.errors import Parser, common_flags, run
 
 if TYPE_CHECKING:
     from trainer.datasets.prepare import Prepared
@@ -20,7 +20,7 @@ COUNTS = ("rows", "train", "validation", "rejected", "labels_normalised", "blank
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `trainer`; imports nothing heavy."""
-    parser = argparse.ArgumentParser(prog="trainer", description="Instruction data in, LoRA adapter out.")
+    parser = Parser(prog="trainer", description="Instruction data in, LoRA adapter out.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_prepare(commands)
     _add_preview(commands)

@@ -13,7 +13,7 @@ CHAT_HELP = "Chat with a GGUF model in the terminal; plain text when a pipe is o
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(prog="tui", description="Talk to a local model in the terminal, offline.")
+    parser = errors.Parser(prog="tui", description="Talk to a local model in the terminal, offline.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     chat = commands.add_parser("chat", help=CHAT_HELP, description=CHAT_HELP)
     add_model_flags(chat)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -86,3 +91,36 @@ def test_progress_on_a_terminal_redraws_one_line(monkeypatch):
     assert lines[0] == ""
     assert all(len(line) < 40 for line in lines)
     assert "3/3" in lines[-1] or "100%" in lines[-1]
+
+
+def test_wrong_words_are_one_sentence_too(capsys):
+    parser = errors.Parser(prog="tool")
+    command = parser.add_subparsers().add_parser("work")
+    command.add_argument("--count", type=int)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["work", "--count", "x"])
+    assert (
+        capsys.readouterr().err
+        == "tool work: error: argument --count: invalid int value: 'x' (tool work --help says more)\n"
+    )
+
+
+def test_interrupt_that_an_import_turned_into_an_error_is_an_interrupt(capsys):
+    def handler(_args):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise ImportError("cannot load module more than once per process") from None
+
+    assert errors.run(parser_of(handler), []) == 130
+    assert capsys.readouterr().err == "tool: interrupted\n"
+
+
+def test_interrupt_while_a_command_is_imported_is_an_interrupt(tmp_path):
+    (tmp_path / "runtime").mkdir()
+    (tmp_path / "runtime" / "__init__.py").touch()
+    (tmp_path / "runtime" / "cli.py").write_text("raise KeyboardInterrupt")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from configs.start import runtime; sys.exit(runtime())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "runtime: interrupted\n")

@@ -377,3 +377,22 @@ def test_the_real_sheet(shared_data: Path, formats: Any, tmp_path: Path) -> None
     code, _, _ = predict(sheet, "--model", model, "--output", second, "--restart")
     assert code == 0
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_refused_run_leaves_nothing(sheet: Path, model: Path, tmp_path: Path) -> None:
+    code, _, err = predict(sheet, "--model", model, "--output", tmp_path / "a.csv", "--prompt-format", "llama3")
+    assert code == 2
+    assert "<|begin_of_text|>" in err
+    assert list(tmp_path.glob("a.csv*")) == []
+
+
+def test_a_row_with_more_options_than_labels_is_an_error_row(model: Path, tmp_path: Path) -> None:
+    options = tuple(f"選{number}" for number in range(10))
+    rows = [{"passage": "文", "question": "問", "choices": options, "answer": 10}]
+    rows.append({"passage": "文", "question": "問", "choices": ("甲", "乙"), "answer": 1})
+    (tmp_path / "s.json").write_text(json.dumps(rows), encoding="utf-8")
+    output = tmp_path / "a.csv"
+    code, summary, err = predict(tmp_path / "s.json", "--model", model, "--output", output, "--columns", "full")
+    assert (code, summary["unanswered"]) == (1, 1)
+    assert "10 options, but only 9 labels" in err
+    assert len(output.read_bytes().split(b"\r\n")) == 4
