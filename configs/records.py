@@ -14,7 +14,7 @@ from typing import Any
 from configs.errors import ConfigError, require
 
 EXCEL = (".xlsx", ".xlsm")
-TEXT = {".csv": ",", ".tsv": "\t"}
+TEXT = (".csv", ".tsv")
 JSON = (".json", ".jsonl")
 
 # Chinese files come in these, most likely first; each is tried strictly, so a wrong guess fails instead of garbling.
@@ -46,7 +46,7 @@ def read_table(path: Path) -> Table:
     if suffix in EXCEL:
         return _from_grid(_read_excel(path), path, typed=True)
     if suffix in TEXT:
-        return _from_grid(_read_text(path, TEXT[suffix]), path, typed=False)
+        return _from_grid(_read_text(path), path, typed=False)
     if suffix in JSON:
         return _from_objects(_read_json(path), path)
     raise ConfigError(f"{path} is none of xlsx, csv, tsv, json and jsonl", hint="save the sheet as one of these")
@@ -130,8 +130,11 @@ def _write_percentages(path: Path, grid: list[list[Any]]) -> None:
     workbook.close()
 
 
-def _read_text(path: Path, delimiter: str) -> list[list[Any]]:
+def _read_text(path: Path) -> list[list[Any]]:
     text = decode(path)
+    # A spreadsheet separates by semicolons where the comma is the decimal sign, and writes tabs into "text" files.
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
     try:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:

@@ -68,21 +68,24 @@ def parse_columns(text: str) -> dict[str, str]:
     return columns
 
 
-def read_questions(path: Path, *, columns: Mapping[str, str] | None = None, need_answers: bool) -> Sheet:
+def read_questions(
+    path: Path, *, columns: Mapping[str, str] | None = None, need_answers: bool, columns_flag: str = "--columns"
+) -> Sheet:
     """Read a question sheet.
 
     Args:
         path: xlsx (its first sheet), csv, tsv, json or jsonl.
         columns: roles named by the user (see `parse_columns`); the others are recognised by name.
         need_answers: a row without a readable label is an error; otherwise its label is merely unknown.
+        columns_flag: the flag that names columns, for the remedies.
 
     Raises:
         ConfigError: the file cannot be read, or its columns cannot be told.
     """
     table = _flattened(read_table(path))
-    roles = _roles(table, columns or {}, path)
+    roles = _roles(table, columns or {}, path, columns_flag)
     if need_answers and "answer" not in roles:
-        raise ConfigError(f"{path} has no column with the answers", hint="name it with --columns answer=COLUMN")
+        raise ConfigError(f"{path} has no column with the answers", hint=f"name it with {columns_flag} answer=COLUMN")
     rows = [
         _read_row(number, cells, roles, typed=table.typed, need_answers=need_answers)
         for number, cells in enumerate(table.rows, 1)
@@ -100,7 +103,7 @@ def _flattened(table: Table) -> Table:
     return Table(columns, [{name: row.get(name) for name in columns} for row in rows], table.typed)
 
 
-def _roles(table: Table, given: Mapping[str, str], path: Path) -> dict[str, str]:
+def _roles(table: Table, given: Mapping[str, str], path: Path, flag: str) -> dict[str, str]:
     """Role -> column, choices in order."""
     columns = ", ".join(table.columns)
     for column in given.values():
@@ -115,13 +118,13 @@ def _roles(table: Table, given: Mapping[str, str], path: Path) -> dict[str, str]
         if role is None:
             raise ConfigError(
                 f"{path} has the unknown column '{column}'",
-                hint=f"say what it is with --columns ROLE={column}, or --columns ignore={column}",
+                hint=f"say what it is with {flag} ROLE={column}, or {flag} ignore={column}",
             )
         roles[f"ignore:{column}" if role == "ignore" else role] = column
     left = [column for column in table.columns if column not in roles.values()]
     if left:
         raise ConfigError(
-            f"{path} has a second column for the same thing: '{left[0]}'", hint=f"--columns ignore={left[0]}"
+            f"{path} has a second column for the same thing: '{left[0]}'", hint=f"{flag} ignore={left[0]}"
         )
     choices = sorted((role for role in roles if role.startswith("choice") and role != "choices"), key=_choice_place)
     places = [_choice_place(role) for role in choices]
@@ -129,7 +132,7 @@ def _roles(table: Table, given: Mapping[str, str], path: Path) -> dict[str, str]
         # A label names an option by its number: with a gap or a zero it would name another one than it says.
         raise ConfigError(
             f"{path} numbers its options {', '.join(map(str, places))}",
-            hint="they must be 1, 2, 3, … without a gap; name them with --columns choice1=COLUMN,choice2=COLUMN",
+            hint=f"they must be 1, 2, 3, … without a gap; name them with {flag} choice1=COLUMN,choice2=COLUMN",
         )
     missing = [role for role in ("passage", "question") if role not in roles]
     if not choices and "choices" not in roles:
@@ -137,7 +140,7 @@ def _roles(table: Table, given: Mapping[str, str], path: Path) -> dict[str, str]
     if missing:
         raise ConfigError(
             f"{path} has no column for {' and '.join(missing)}; its columns are {columns}",
-            hint=f"name it with --columns {missing[0].split(',')[0]}=COLUMN",
+            hint=f"name it with {flag} {missing[0].split(',')[0]}=COLUMN",
         )
     ordered = [role for role in ("id", "passage", "question") if role in roles] + choices
     return {role: roles[role] for role in [*ordered, *(role for role in roles if role not in ordered)]}

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from runtime.interface import ModelOptions, Sampling
 
+COLUMNS_FLAG = "--sheet-columns"
+"""Names a sheet's columns; `--columns` says what the answers CSV holds."""
+
 _SAMPLING = Sampling()
 _MOST = 2**31 - 1
 """llama.cpp counts in 32 bits."""

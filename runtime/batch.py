@@ -16,6 +16,7 @@ from configs.formats import Formats
 from configs.progress import Progress
 from configs.sheets import Sheet, read_questions
 from runtime.answering import SCORING, Asker, weigh
+from runtime.arguments import COLUMNS_FLAG
 from runtime.engine import load_engine
 from runtime.interface import Engine, ModelOptions, ScoreRequest
 from runtime.journal import Journal, Result, journal_path
@@ -66,7 +67,9 @@ class PredictRun:
         plan = plan_model(settings.model)
         labels, note = question_format(plan.formats, settings.model)
         self.notes += [*plan.notes, *([note] if note else [])]
-        sheet = self._read_sheet()
+        sheet = read_questions(
+            settings.sheet, columns=settings.sheet_columns, need_answers=False, columns_flag=COLUMNS_FLAG
+        )
         self._check(sheet, labels)
         identity = _identity(plan, labels)
         inputs = fingerprint({**identity, "sheet": sheet.sha256, **self._flags()})
@@ -79,12 +82,6 @@ class PredictRun:
             known = questions.keys() & journal.results.keys()
             yield from self._compute(questions, journal, plan.formats, labels)
             self._write(questions, journal, labels, known, inputs)
-
-    def _read_sheet(self) -> Sheet:
-        try:
-            return read_questions(self.settings.sheet, columns=self.settings.sheet_columns, need_answers=False)
-        except ConfigError as error:  # the reader speaks of its flag as the trainer has it
-            raise ConfigError(error.message, error.hint.replace("--columns", "--sheet-columns")) from error
 
     def _check(self, sheet: Sheet, labels: QuestionFormat) -> None:
         settings = self.settings

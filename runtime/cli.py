@@ -68,6 +68,12 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--sheet", type=Path, required=True, metavar="GOLD.xlsx", help="the questions with their labels"
     )
     parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. answer=正解")
+    parser.add_argument(
+        "--question-format",
+        default="",
+        metavar="NAME|FILE",
+        help="whose labels the CSV holds",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     common_flags(parser)
 
@@ -107,10 +113,12 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    from configs.exam import QuestionFormat
     from configs.sheets import parse_columns
     from runtime.evaluation import evaluate
 
-    result = evaluate(args.answers, args.sheet, parse_columns(args.sheet_columns))
+    labels = QuestionFormat.load(args.question_format) if args.question_format else None
+    result = evaluate(args.answers, args.sheet, parse_columns(args.sheet_columns), labels)
     print(json.dumps(result.table(), ensure_ascii=False) if args.json else "\n".join(result.lines()))
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import ConfigError
-from configs.exam import parse_label
-from configs.records import read_table
+from configs.exam import QuestionFormat, parse_label
+from configs.records import cell_text, read_table
 from configs.sheets import SheetRow, read_questions
+from runtime.arguments import COLUMNS_FLAG
 from runtime.metrics import Accuracy, confusion
 from runtime.report import from_text_cell
 
@@ -34,6 +35,8 @@ class Evaluation:
     """IDs of the CSV that the sheet has not, or not that often."""
     without_label: tuple[str, ...]
     """IDs of the sheet whose label cannot be read; left out of the accuracy."""
+    unnamed: tuple[str, ...]
+    """IDs whose answer names no option; they count as wrong."""
 
     def table(self) -> dict[str, Any]:
         """As JSON would have it."""
@@ -54,6 +57,7 @@ class Evaluation:
             "missing": list(self.missing),
             "extra": list(self.extra),
             "without_label": list(self.without_label),
+            "unnamed": list(self.unnamed),
         }
 
     def lines(self) -> list[str]:
@@ -87,27 +91,34 @@ class Evaluation:
             (self.missing, "rows of the sheet have no answer in the CSV"),
             (self.extra, "rows of the CSV are not in the sheet"),
             (self.without_label, "rows of the sheet have no readable label"),
+            (self.unnamed, "answers name no option (other labels than 1, 2, … or A, B, …: --question-format)"),
         ):
             if ids:
                 lines.append(f"{len(ids)} {what}: {', '.join(ids[:10])}{', …' if len(ids) > 10 else ''}")
         return ["", *lines] if lines else []
 
 
-def evaluate(answers: Path, sheet: Path, columns: dict[str, str] | None = None) -> Evaluation:
+def evaluate(
+    answers: Path, sheet: Path, columns: dict[str, str] | None = None, labels: QuestionFormat | None = None
+) -> Evaluation:
     """Grade a CSV that `predict` wrote, or any with the columns ID and Answer.
 
     IDs may repeat: the n-th row of an ID in the CSV answers the n-th row of that ID in the sheet.
 
+    Args:
+        labels: the question format whose labels the CSV holds; without one, 1, 2, … and A, B, … name options.
+
     Raises:
         ConfigError: a file cannot be read, or the CSV lacks its columns.
     """
-    rows = read_questions(sheet, columns=columns, need_answers=True).rows
+    rows = read_questions(sheet, columns=columns, need_answers=True, columns_flag=COLUMNS_FLAG).rows
     written = _read_answers(answers)
     waiting: dict[str, deque[str]] = defaultdict(deque)
     for identity, written_cell in written:
         waiting[identity].append(written_cell)
     missing: list[str] = []
     without_label: list[str] = []
+    unnamed: list[str] = []
     pairs: list[tuple[int, int | None]] = []
     for row in rows:
         cell = waiting[row.id].popleft() if waiting[row.id] else None
@@ -116,7 +127,9 @@ def evaluate(answers: Path, sheet: Path, columns: dict[str, str] | None = None) 
         if row.question is None or row.question.answer is None:
             without_label.append(row.id)
         else:
-            pairs.append((row.question.answer, _place(cell, row)))
+            place = _place(cell, row, labels)
+            pairs.append((row.question.answer, place))
+            unnamed += [row.id] if cell and place is None else []
     return Evaluation(
         accuracy=Accuracy(sum(gold == place for gold, place in pairs), len(pairs)),
         answers=len(written),
@@ -125,6 +138,7 @@ def evaluate(answers: Path, sheet: Path, columns: dict[str, str] | None = None) 
         missing=tuple(missing),
         extra=tuple(identity for identity, cells in waiting.items() for _ in cells),
         without_label=tuple(without_label),
+        unnamed=tuple(unnamed),
     )
 
 
@@ -134,16 +148,15 @@ def _read_answers(path: Path) -> list[tuple[str, str]]:
     found = {column.strip().lower(): column for column in table.columns}
     if "id" not in found or "answer" not in found:
         raise ConfigError(f"{path} has the columns {', '.join(table.columns)}", hint="it needs ID and Answer")
-    return [(from_text_cell(_text(row[found["id"]])), _text(row[found["answer"]])) for row in table.rows]
+    cells = [(cell_text(row[found["id"]]).strip(), cell_text(row[found["answer"]]).strip()) for row in table.rows]
+    return [(from_text_cell(identity), answer) for identity, answer in cells]
 
 
-def _text(cell: object) -> str:
-    return "" if cell is None else str(cell).strip()
-
-
-def _place(cell: str | None, row: SheetRow) -> int | None:
+def _place(cell: str | None, row: SheetRow, labels: QuestionFormat | None) -> int | None:
     """The option a cell of the CSV names."""
     assert row.question is not None
+    if labels:
+        return labels.labels.index(cell) + 1 if cell in labels.labels else None
     try:
         return parse_label(cell, len(row.question.choices))[0] if cell else None
     except ValueError:

@@ -52,16 +52,16 @@ def plan_model(options: ModelOptions) -> ModelPlan:
 
 
 def file_identity(header: GgufHeader) -> str:
-    """The SHA-256 in the manifest beside the file, else one over size, header and samples of the weights."""
-    recorded = _manifest_sha256(header)
-    if recorded:
-        return f"sha256:{recorded}"
+    """The SHA-256 in the manifest beside the file, and a hash of size, header and samples of the weights.
+
+    The manifest alone would vouch for whatever is copied over its file; hashing 4 GB before every run takes too long.
+    """
     digest = hashlib.sha256(f"{header.size_bytes} {header.sha256}".encode())
     with header.path.open("rb") as file:
         for sample in range(_SAMPLES):
             file.seek(max(0, header.size_bytes - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
             digest.update(file.read(_SAMPLE_BYTES))
-    return f"sample:{digest.hexdigest()}"
+    return " ".join(filter(None, (_manifest_sha256(header), f"sample:{digest.hexdigest()}")))
 
 
 def _manifest_sha256(header: GgufHeader) -> str:
@@ -69,7 +69,7 @@ def _manifest_sha256(header: GgufHeader) -> str:
     manifest = header.path.with_name(f"{header.path.name}.manifest.json")
     try:
         record = json.loads(manifest.read_text(encoding="utf-8"))["files"][header.path.name]
-        return str(record["sha256"]) if record["size"] == header.size_bytes else ""
+        return f"sha256:{record['sha256']}" if record["size"] == header.size_bytes else ""
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -100,3 +100,44 @@ def test_a_csv_without_its_columns_is_exit_2(tmp_path: Path) -> None:
 )
 def test_wilsons_interval(correct: int, total: int, low: float, high: float) -> None:
     assert Accuracy(correct, total).interval == pytest.approx((low, high), abs=1e-4)
+
+
+def test_labels_of_another_question_format_are_read_by_it(tmp_path: Path) -> None:
+    from configs.exam import QuestionFormat
+
+    sheet = tiny.sheet(tmp_path / "s.xlsx", tiny.questions(8))
+    reversed_labels = QuestionFormat.load("formosa").model_copy(update={"name": "mine", "labels": ("D", "C", "B", "A")})
+    (tmp_path / "mine.toml").write_text(reversed_labels.to_toml(), encoding="utf-8")
+    lines = [f"{number},{'DCBA'[question.answer - 1]}" for number, question in enumerate(tiny.questions(8), 1)]
+    (tmp_path / "a.csv").write_text("\r\n".join(["ID,Answer", *lines]))
+    words = ("evaluate", tmp_path / "a.csv", "--sheet", sheet, "--json")
+    _, out, _ = tiny.run_cli("runtime.cli", *words, "--question-format", tmp_path / "mine.toml")
+    assert json.loads(out)["accuracy"] == 1.0
+    (tmp_path / "b.csv").write_text("\r\n".join(["ID,Answer", "1,甲", *lines[1:]]))
+    _, out, _ = tiny.run_cli("runtime.cli", "evaluate", tmp_path / "b.csv", "--sheet", sheet, "--json")
+    assert json.loads(out)["unnamed"] == ["1"]
+
+
+def test_answers_kept_in_a_workbook_or_with_semicolons(tmp_path: Path) -> None:
+    import openpyxl
+
+    sheet = tiny.sheet(tmp_path / "s.xlsx", tiny.questions(4))
+    answers = [(number, question.answer) for number, question in enumerate(tiny.questions(4), 1)]
+    book = openpyxl.Workbook()
+    for line in [("ID", "Answer"), *answers]:
+        book.active.append(line)
+    book.save(tmp_path / "a.xlsx")
+    (tmp_path / "a.csv").write_text(
+        "\ufeffID;Answer\r\n" + "".join(f"{a};{b}\r\n" for a, b in answers), encoding="utf-8"
+    )
+    for name in ("a.xlsx", "a.csv"):
+        _, out, err = tiny.run_cli("runtime.cli", "evaluate", tmp_path / name, "--sheet", sheet, "--json")
+        assert json.loads(out)["accuracy"] == 1.0, err
+
+
+def test_a_sheet_without_labels_names_the_flag_of_this_command(tmp_path: Path) -> None:
+    sheet = tiny.sheet(tmp_path / "s.xlsx", tiny.questions(2), answers=False)
+    (tmp_path / "a.csv").write_text("ID,Answer\r\n1,1\r\n")
+    code, _, err = tiny.run_cli("runtime.cli", "evaluate", tmp_path / "a.csv", "--sheet", sheet)
+    assert code == 2
+    assert "--sheet-columns answer=COLUMN" in err

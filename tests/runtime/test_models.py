@@ -87,7 +87,18 @@ def test_a_manifest_names_the_file_unless_it_is_stale(models: Path, tmp_path: Pa
     manifest = {"files": {"m.gguf": {"size": path.stat().st_size, "sha256": "abc"}}}
     beside = tmp_path / "m.gguf.manifest.json"
     beside.write_text(json.dumps(manifest))
-    assert file_identity(read_header(path)) == "sha256:abc"
+    assert file_identity(read_header(path)).startswith("sha256:abc sample:")
     manifest["files"]["m.gguf"]["size"] += 1
     beside.write_text(json.dumps(manifest))
     assert file_identity(read_header(path)).startswith("sample:")
+
+
+def test_another_model_copied_over_a_manifest_is_another_model(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    shutil.copyfile(models / "model.gguf", path)
+    manifest = {"files": {"m.gguf": {"size": path.stat().st_size, "sha256": "abc"}}}
+    (tmp_path / "m.gguf.manifest.json").write_text(json.dumps(manifest))
+    before = file_identity(read_header(path))
+    shutil.copyfile(models / "other.gguf", path)
+    assert path.stat().st_size == manifest["files"]["m.gguf"]["size"]
+    assert file_identity(read_header(path)) != before
