@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -136,14 +137,16 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def output_is_done(path: Path, *, recorded: str | None, wanted: str, overwrite: bool) -> bool:
-    """The house rule for an output that exists.
+def output_is_done(path: Path, *, recorded: str | None, wanted: str, overwrite: bool, own: Iterable[str] = ()) -> bool:
+    """The house rule for an output that exists. An empty folder is no output yet.
 
     Args:
         path: the output.
         recorded: fingerprint of the inputs that `path` was made from, where it tells.
         wanted: fingerprint of the inputs at hand.
         overwrite: the user asked to replace what is there.
+        own: names (patterns) of what the command writes into an output folder. A folder that holds anything else is
+            never replaced: what a person put there would be lost.
 
     Returns:
         True if `path` was made from the same inputs and nothing is to be done.
@@ -151,8 +154,21 @@ def output_is_done(path: Path, *, recorded: str | None, wanted: str, overwrite: 
     Raises:
         ConfigError: something else stands at `path` and may not be replaced.
     """
-    if overwrite or not (path.exists() or path.is_symlink()):
+    if not (path.exists() or path.is_symlink()) or (path.is_dir() and not any(path.iterdir())):
         return False
-    if recorded == wanted:
+    if recorded == wanted and not overwrite:
         return True
+    stranger = _stranger(path, tuple(own)) if path.is_dir() else None
+    if stranger:
+        raise ConfigError(
+            f"{path} holds {stranger}, which this command did not write", hint="move it away, or name another output"
+        )
+    if overwrite:
+        return False
     raise ConfigError(f"{path} exists and was not made from these inputs", hint="--overwrite replaces it")
+
+
+def _stranger(folder: Path, own: Sequence[str]) -> str | None:
+    """The first file in the folder that none of the names stands for."""
+    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
+    return next((name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in own)), None)

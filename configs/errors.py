@@ -13,6 +13,7 @@ import argparse
 import errno
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,9 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_NOT_WRITABLE = {errno.EROFS}
+_STAGED = re.compile(r"\.([^/\\]+)\.\d+\.(?:partial|old)(?=$|[/\\])")
+_FINAL_NAME = r"\1"
 
 Handler = Callable[[argparse.Namespace], int | None]
 
@@ -92,7 +96,8 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
     try:
         with signals:
             code = handler(args)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # `>&-` closes it
+                sys.stdout.flush()
             return code or 0
     except KeyboardInterrupt:
         return interrupted(parser.prog)
@@ -153,13 +158,15 @@ def _describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, ToolError):
         return f"error: {error}", error.exit_code
     if isinstance(error, OSError):
-        name = f"{error.filename}: " if error.filename else ""
+        # A staged output's own name means nothing to the user: show the one it was to get.
+        name = f"{_STAGED.sub(_FINAL_NAME, str(error.filename))}: " if error.filename else ""
         if error.errno in _DISK_FULL:
             return (
                 f"error: {name}the disk is full (free some space and run the same command again)",
                 MachineError.exit_code,
             )
-        return f"error: {name}{error.strerror or error}", ToolError.exit_code
+        hint = " (choose a place that can be written)" if error.errno in _NOT_WRITABLE else ""
+        return f"error: {name}{error.strerror or error}{hint}", ToolError.exit_code
     if isinstance(error, MemoryError):
         return "error: out of memory", MachineError.exit_code
     text = " ".join(str(error).split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,24 +35,35 @@ def _add_merge(commands: argparse._SubParsersAction[Parser]) -> None:
     merge = commands.add_parser(
         "merge", help="merge adapters into a base model and write it as huggingface or GGUF",
         description="One streaming pass from a base model and any number of adapters to any format. Memory does not "
-        "grow with the model, and no intermediate model is written.",
+        "grow with the model, and no intermediate model is written. The older scripts' words work too: --base_model, "
+        "--lora_model A,B, --output_type, --output_dir (a GGUF lands in DIR/ggml-model-TYPE.gguf), --verbose.",
     )  # fmt: skip
-    merge.add_argument("--base", required=True, help="folder in Hugging Face layout, or a hub id")
+    merge.add_argument(
+        "--base", "--base_model", required=True, metavar="BASE", help="folder in Hugging Face layout, or a hub id"
+    )
     merge.add_argument(
         "--adapter", action="append", default=[], metavar="ADAPTER[=WEIGHT]",
         help="PEFT adapter folder or hub id; may be given several times, the deltas are summed",
     )  # fmt: skip
+    merge.add_argument("--lora_model", default="", help=argparse.SUPPRESS)
     merge.add_argument(
-        "--format", required=True, choices=("huggingface", "gguf"), help="what to write: a folder, or a GGUF file"
+        "--format",
+        "--output_type",
+        required=True,
+        choices=("huggingface", "gguf"),
+        help="what to write: a folder, or a GGUF file",
     )
     merge.add_argument(
         "--type", default="", metavar="TYPE",
         help="gguf: f32, f16, bf16, q8_0, q4_0 (default q4_0); huggingface: f32, f16, bf16 (default the base's)",
     )  # fmt: skip
-    merge.add_argument("--output", required=True, type=Path, metavar="PATH", help="GGUF file, or folder")
+    place = merge.add_mutually_exclusive_group(required=True)
+    place.add_argument("--output", type=Path, metavar="PATH", help="GGUF file, or folder")
+    place.add_argument("--output_dir", type=Path, help=argparse.SUPPRESS)
     merge.add_argument("--name", default="", help="the model's name inside the GGUF (default: the output's)")
     merge.add_argument("--threads", type=_positive, default=0, metavar="N", help="default: one for each core")
     merge.add_argument("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
+    merge.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
     _add_output_flags(merge)
     merge.set_defaults(handler=_merge)
 
@@ -92,11 +104,14 @@ def _merge(args: argparse.Namespace) -> int:
     from exporter.merge import run_merge
     from exporter.plan import MergeRequest, make_plan
 
+    adapters = [*args.adapter, *filter(None, args.lora_model.split(","))]
     request = MergeRequest(
-        args.base, tuple(_weighted(text) for text in args.adapter), args.format, args.type, args.output,
+        args.base, tuple(_weighted(text) for text in adapters), args.format, args.type, _output(args),
         name=args.name, threads=args.threads, overwrite=args.overwrite,
     )  # fmt: skip
     plan = make_plan(request)
+    if args.verbose:
+        print(report.plan_text(plan), file=sys.stderr)
     for note in plan.notes:
         print(f"exporter: {note}", file=sys.stderr)
     if args.dry_run:
@@ -133,13 +148,23 @@ def _print(table: dict[str, object], text: str, *, as_json: bool) -> None:
     print(json.dumps(table, ensure_ascii=False, indent=2) if as_json else text)
 
 
+def _output(args: argparse.Namespace) -> Path:
+    """Where `--output` says, or in the older scripts' manner: a GGUF under a name of its own in `--output_dir`."""
+    if args.output:
+        return Path(args.output)
+    return Path(args.output_dir, f"ggml-model-{args.type or 'q4_0'}.gguf" if args.format == "gguf" else "")
+
+
 def _weighted(text: str) -> tuple[str, float]:
     """`ADAPTER=0.5` -> (ADAPTER, 0.5); a folder whose own name has an `=` is taken whole."""
     head, mark, tail = text.rpartition("=")
     if not mark or Path(text).exists():
         return text, 1.0
     try:
-        return head, float(tail)
+        weight = float(tail)
+        if math.isfinite(weight):
+            return head, weight
+        raise ValueError
     except ValueError:
         raise ConfigError(f"--adapter {text}: {tail!r} is not a number", hint="ADAPTER=0.5") from None
 

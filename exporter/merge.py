@@ -51,10 +51,9 @@ def run_merge(plan: ExportPlan) -> MergeResult:
     inputs = manifest.fingerprint(plan.settings, [*parts, (plan.base.folder, plan.base.weights)])
     recorded = manifest.recorded_fingerprint(output, is_folder=is_folder)
     check_replaceable(output, is_folder=is_folder)
-    if not _is_empty_folder(output) and output_is_done(
-        output, recorded=recorded, wanted=inputs, overwrite=plan.request.overwrite
-    ):
-        table = manifest.read_manifest(manifest.manifest_path(output, is_folder=is_folder)) or {}
+    table = manifest.read_manifest(manifest.manifest_path(output, is_folder=is_folder)) or {}
+    own = (*table["files"], manifest.FOLDER_MANIFEST) if table.get("tool") == manifest.TOOL else ()
+    if output_is_done(output, recorded=recorded, wanted=inputs, overwrite=plan.request.overwrite, own=own):
         return MergeResult(output, table["files"], True, time.monotonic() - start)
     check_disk(output, plan.weight_bytes)
     records = _write_folder(plan, inputs) if is_folder else _write_gguf(plan, inputs)
@@ -63,21 +62,13 @@ def run_merge(plan: ExportPlan) -> MergeResult:
 
 
 def check_replaceable(output: Path, *, is_folder: bool) -> None:
-    """Never replace a folder that no export made, whatever the flags."""
+    """Refuse a file where a folder is to be, and a folder where a file is to be."""
     if is_folder and output.is_file():
         raise ConfigError(f"--output {output} is a file; --format huggingface writes a folder")
     if not is_folder and output.is_dir():
         raise ConfigError(
             f"--output {output} is a folder; --format gguf writes a file", hint=f"{output / 'model.gguf'}"
         )
-    foreign = is_folder and output.is_dir() and any(output.iterdir())
-    table = manifest.read_manifest(manifest.manifest_path(output, is_folder=True)) if foreign else None
-    if foreign and (table is None or table.get("tool") != manifest.TOOL):
-        raise ConfigError(f"--output {output} is a folder that this command did not make; it is left alone")
-
-
-def _is_empty_folder(output: Path) -> bool:
-    return output.is_dir() and not any(output.iterdir())
 
 
 def _write_gguf(plan: ExportPlan, inputs: str) -> Mapping[str, FileRecord]:

@@ -6,7 +6,9 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
+from configs.errors import ConfigError
 from runtime.interface import ModelOptions, Sampling
 
 COLUMNS_FLAG = "--sheet-columns"
@@ -137,6 +139,22 @@ def real(low: float, high: float = math.inf) -> Callable[[str], float]:
         return value
 
     return read
+
+
+def read_prompt(stdin: TextIO) -> str:
+    """Read a whole pipe as one message.
+
+    Raises:
+        ConfigError: there is nothing in it, or it is not UTF-8.
+    """
+    buffer = getattr(stdin, "buffer", None)
+    try:
+        text = buffer.read().decode("utf-8-sig") if buffer is not None else stdin.read()
+    except UnicodeDecodeError:
+        raise ConfigError("the text on standard input is not UTF-8", hint="convert it, e.g. iconv -f BIG5") from None
+    if not text.strip():
+        raise ConfigError("standard input holds no text", hint="echo 你好 | runtime chat --model M.gguf")
+    return str(text).strip()
 
 
 def _limits(low: float, high: float) -> str:

@@ -124,20 +124,21 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _chat(args: argparse.Namespace) -> None:
     from configs.progress import Shower
-    from runtime.arguments import model_options, sampling
+    from runtime.arguments import model_options, read_prompt, sampling
     from runtime.chat import ChatSession
     from runtime.terminal import answer_pipe, converse
 
     _log_to_stderr(args)
+    prompt = "" if sys.stdin.isatty() else read_prompt(sys.stdin)
     engine = _loader(Shower)(model_options(args))
     try:
         for note in engine.notes:
             _say(note)
         session = ChatSession(engine, system=args.system, sampling=sampling(args))
-        if sys.stdin.isatty():
+        if not prompt:
             converse(session)
         else:
-            answer_pipe(session, sys.stdin.read())
+            answer_pipe(session, prompt)
     finally:
         engine.close()
 

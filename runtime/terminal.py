@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable
 
-from configs.errors import ConfigError
 from runtime.chat import ChatSession, Reply
 
 # What could move a terminal's cursor or worse; newlines and tabs are fine.
@@ -16,14 +15,8 @@ HELP = "/reset starts over, /quit or Ctrl-D ends, Ctrl-C stops a reply"
 
 
 def answer_pipe(session: ChatSession, prompt: str) -> None:
-    """Print the reply to one prompt.
-
-    Raises:
-        ConfigError: there is no prompt.
-    """
-    if not prompt.strip():
-        raise ConfigError("no prompt came through the pipe", hint="echo 'a question' | runtime chat …")
-    for piece in session.ask(prompt.strip("\n")):
+    """Print the reply to one prompt."""
+    for piece in session.ask(prompt):
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")

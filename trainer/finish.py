@@ -18,19 +18,11 @@ from configs.formats import FORMAT_FILE
 from trainer import adapter, metrics
 from trainer.base import base_identity
 from trainer.datasets.folder import Dataset
-from trainer.job import TRAINING_FILE, Job
+from trainer.job import TOKENIZER_FILES, TRAINING_FILE, Job
 from trainer.loop import BEST_FILE
 from trainer.model import quantization, trainable_parameters
-from trainer.tokenizer import TOKENIZER_FILE
 from trainer.work import BEST_FOLDER, METRICS_FILE
 
-_TOKENIZER_FILES = (
-    TOKENIZER_FILE,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer.json",
-)
 _PACKAGES = ("lora2edge", "torch", "transformers", "peft", "deepspeed", "accelerate", "bitsandbytes", "sentencepiece")
 
 
@@ -60,7 +52,7 @@ def write_adapter_folder(finish: Finish, model: PeftModel) -> None:
         shutil.copyfile(job.work / BEST_FOLDER / adapter.WEIGHTS_FILE, folder / adapter.WEIGHTS_FILE)
         adapter.check_weights(folder / adapter.WEIGHTS_FILE, adapter.expected_shapes(model))
         _write_config(folder, model)
-        for name in _TOKENIZER_FILES:
+        for name in TOKENIZER_FILES:
             if (job.base / name).is_file():
                 shutil.copyfile(job.base / name, folder / name)
         _write(folder / "chat_template.jinja", finish.dataset.formats.prompt.chat_template)

@@ -13,13 +13,34 @@ from pydantic import BaseModel, ConfigDict
 
 from configs import files
 from configs.atomic import output_is_done, sha256_file, sha256_text
-from configs.errors import ConfigError, MachineError
+from configs.errors import ConfigError, MachineError, ToolError
+from configs.formats import FORMAT_FILE
 from trainer.base import base_identity, check_base, check_safetensors, resolve
 from trainer.datasets.folder import dataset_sha256, read_meta
 from trainer.settings import Settings
-from trainer.work import JOB_FILE, has_checkpoints
+from trainer.work import JOB_FILE, METRICS_FILE, has_checkpoints
 
 TRAINING_FILE = "training.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+TOKENIZER_FILES = (
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.json",
+)
+ADAPTER_FILES = (
+    "adapter_config.json",
+    WEIGHTS_FILE,
+    TRAINING_FILE,
+    METRICS_FILE,
+    FORMAT_FILE,
+    "chat_template.jinja",
+    "README.md",
+    "plots/*.png",
+    *TOKENIZER_FILES,
+)
+"""What `trainer fit` writes into an adapter folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +116,7 @@ def plan_job(request: FitRequest) -> Job | None:
         **{key: value for key, value in request.settings.flat().items() if not key.startswith("checkpoint.")},
         "data": data_sha256,
         "base model": base_identity(base)["sha256"],
-        "initial adapter": sha256_file(init_adapter / "adapter_model.safetensors") if init_adapter else "",
+        "initial adapter": sha256_file(init_adapter / WEIGHTS_FILE) if init_adapter else "",
         "DeepSpeed configuration": sha256_text(json.dumps(deepspeed, sort_keys=True)),
         "number of processes": processes,
         "device": "gpu" if gpus else "cpu",
@@ -114,7 +135,10 @@ def plan_job(request: FitRequest) -> Job | None:
         identity=identity,
         resume=request.resume,
     )
-    if output_is_done(job.output, recorded=_recorded(job.output), wanted=job.fingerprint, overwrite=request.overwrite):
+    recorded = _recorded(job.output)
+    if output_is_done(
+        job.output, recorded=recorded, wanted=job.fingerprint, overwrite=request.overwrite, own=ADAPTER_FILES
+    ):
         return None
     _check_work(job, overwrite=request.overwrite)
     return job
@@ -194,7 +218,7 @@ def _use_pageable_memory(config: dict[str, Any]) -> None:
 def _checked_adapter(request: FitRequest) -> Path:
     """The adapter to train further; its shape must be the one the settings ask for."""
     folder = resolve(request.init_adapter, "adapter")
-    weights = folder / "adapter_model.safetensors"
+    weights = folder / WEIGHTS_FILE
     if not weights.is_file() or not (folder / "adapter_config.json").is_file():
         raise ConfigError(f"{folder} is not an adapter folder with adapter_model.safetensors")
     check_safetensors(weights)
@@ -215,8 +239,9 @@ def _checked_adapter(request: FitRequest) -> Path:
 def _recorded(output: Path) -> str | None:
     try:
         record = json.loads((output / TRAINING_FILE).read_text(encoding="utf-8"))
+        check_safetensors(output / WEIGHTS_FILE)
         return str(record["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, ToolError):
         return None
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from configs.errors import ConfigError, ToolError
+from configs.errors import ToolError
+from runtime.arguments import read_prompt
 from tui.text import visible
 
 if TYPE_CHECKING:
@@ -41,22 +42,6 @@ def chat_plainly(settings: ChatSettings, load: Load, stdin: TextIO, stdout: Text
     finally:
         engine.close()
     return 0
-
-
-def read_prompt(stdin: TextIO) -> str:
-    """Read a whole pipe as one message.
-
-    Raises:
-        ConfigError: there is nothing in it, or it is not UTF-8.
-    """
-    buffer = getattr(stdin, "buffer", None)
-    try:
-        text = buffer.read().decode("utf-8-sig") if buffer is not None else stdin.read()
-    except UnicodeDecodeError:
-        raise ConfigError("the text on standard input is not UTF-8", hint="convert it, e.g. iconv -f BIG5") from None
-    if not text.strip():
-        raise ConfigError("standard input holds no text", hint="echo 你好 | tui chat --model M.gguf")
-    return str(text).strip()
 
 
 def converse(session: ChatSession, stdin: TextIO, stdout: TextIO, stderr: TextIO) -> None:

@@ -103,3 +103,20 @@ def test_rule_for_an_output_that_exists(tmp_path):
         output_is_done(path, recorded="b", wanted="a", overwrite=False)
     with pytest.raises(ConfigError, match="--overwrite"):
         output_is_done(path, recorded=None, wanted="a", overwrite=False)
+
+
+def test_folder_with_strangers_is_never_replaced(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    rule = {"recorded": None, "wanted": "a", "own": ("mine.json", "plots/*.png")}
+    assert not output_is_done(folder, overwrite=False, **rule)
+    (folder / "mine.json").touch()
+    (folder / "plots").mkdir()
+    (folder / "plots" / "loss.png").touch()
+    assert not output_is_done(folder, overwrite=True, **rule)
+    with pytest.raises(ConfigError, match="--overwrite"):
+        output_is_done(folder, overwrite=False, **rule)
+    (folder / "thesis.xlsx").touch()
+    for overwrite in (True, False):
+        with pytest.raises(ConfigError, match=r"thesis\.xlsx, which this command did not write"):
+            output_is_done(folder, overwrite=overwrite, **rule)

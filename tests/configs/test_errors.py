@@ -45,6 +45,11 @@ def raising(error):
             "tool: error: /x: the disk is full (free some space and run the same command again)\n",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "tool: error: /x: Permission denied\n"),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/x/.out.csv.12.partial"),
+            1,
+            "tool: error: /x/out.csv: Read-only file system (choose a place that can be written)\n",
+        ),
         (MemoryError(), 3, "tool: error: out of memory\n"),
         (
             ValueError("two\nlines"),

@@ -144,7 +144,7 @@ def test_foreign_folders_and_input_folders_are_never_replaced(tiny_base: Path, t
     (home / "letter.txt").write_text("dear")
     (home / "manifest.json").write_text('{"name": "a web page"}')
     for output, sentence in (
-        (home, "did not make"),
+        (home, "did not write"),
         (tiny_base, "input folder"),
         (tiny_base / "merged", "input folder"),
         (tiny_base.parent, "input folder"),
@@ -219,3 +219,22 @@ def test_adapter_file_follows_the_same_rules(tiny_base: Path, tiny_adapter: Path
     assert code == 2
     assert "--overwrite" in err
     assert run_cli("exporter.cli", *again, "--name", "other", "--overwrite")[0] == 0
+
+
+def test_the_older_scripts_words_work_too(tiny_base: Path, tiny_adapter: Path, tmp_path: Path) -> None:
+    new = merge(tiny_base, tmp_path / "new.gguf", tiny_adapter, name="m")
+    older = ["merge", "--base_model", tiny_base, "--lora_model", tiny_adapter, "--output_type", "gguf"]
+    code, _, err = run_cli("exporter.cli", *older, "--output_dir", tmp_path / "out", "--verbose", "--name", "m")
+    assert code == 0, err
+    assert "q4_0" in err
+    assert (tmp_path / "out" / "ggml-model-q4_0.gguf").read_bytes() == new.read_bytes()
+
+
+def test_a_file_put_into_our_folder_is_never_lost(tiny_base: Path, tiny_adapter: Path, tmp_path: Path) -> None:
+    output = merge(tiny_base, tmp_path / "out", format="huggingface")
+    (output / "notes.txt").write_text("mine")
+    older = ["merge", "--base", tiny_base, "--adapter", tiny_adapter, "--format", "huggingface", "--output", output]
+    code, _, err = run_cli("exporter.cli", *older, "--overwrite")
+    assert code == 2
+    assert "notes.txt, which this command did not write" in err
+    assert (output / "notes.txt").read_text() == "mine"

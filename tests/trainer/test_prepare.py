@@ -237,3 +237,24 @@ def test_preview_of_a_model_that_is_not_there(dataset: Path, tmp_path: Path) -> 
     code, _, err = tiny.run_cli("trainer.cli", "preview", dataset, "--model", tmp_path / "none")
     assert code == 2
     assert "does not exist" in err
+
+
+def test_a_folder_with_other_things_is_never_replaced(tmp_path: Path) -> None:
+    sheet = tiny.sheet(tmp_path / "mine.xlsx", tiny.questions(10))
+    code, _, err = tiny.run_cli("trainer.cli", "prepare", sheet, "--output", tmp_path, "--overwrite")
+    assert code == 2
+    assert "mine.xlsx, which this command did not write" in err
+    assert sheet.exists()
+
+
+def test_a_dataset_that_is_not_whole_is_not_taken_for_made(tmp_path: Path) -> None:
+    sheet = tiny.sheet(tmp_path / "mine.xlsx", tiny.questions(10))
+    words = ("prepare", sheet, "--output", tmp_path / "data")
+    assert tiny.run_cli("trainer.cli", *words)[0] == 0
+    whole = (tmp_path / "data" / "validation.jsonl").read_bytes()
+    (tmp_path / "data" / "validation.jsonl").unlink()
+    code, _, err = tiny.run_cli("trainer.cli", *words)
+    assert code == 2
+    assert "--overwrite" in err
+    assert tiny.run_cli("trainer.cli", *words, "--overwrite")[0] == 0
+    assert (tmp_path / "data" / "validation.jsonl").read_bytes() == whole

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from configs.errors import ConfigError, ToolError
+from runtime.arguments import read_prompt
 from runtime.engine import ModelOptions, Sampling
 from runtime.scripted import ScriptedEngine
 from tests.tui.scripted import loader
 from tui.launch import can_show_screen, chat
-from tui.plain import chat_plainly, read_prompt
+from tui.plain import chat_plainly
 from tui.settings import ChatSettings
 
 SETTINGS = ChatSettings(options=ModelOptions(model=Path("m.gguf")), sampling=Sampling())

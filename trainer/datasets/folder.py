@@ -106,7 +106,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ConfigError(f"{folder} has no {DATASET_FILE}", hint="make it with `trainer prepare`") from error
     except ValueError as error:
-        raise ConfigError(f"{path} is damaged: {error}", hint="run `trainer prepare` again") from error
+        raise ConfigError(f"{path} is damaged: {error}", hint="`trainer prepare --overwrite` makes it again") from error
     if not isinstance(meta, dict) or "formats" not in meta:
         raise ConfigError(f"{path} was not written by `trainer prepare`")
     return meta
@@ -121,7 +121,7 @@ def dataset_sha256(folder: Path, meta: dict[str, Any]) -> str:
     recorded = meta.get("files", {})
     for name in (TRAIN_FILE, VALIDATION_FILE):
         if not (folder / name).is_file():
-            raise ConfigError(f"{folder} has no {name}", hint="run `trainer prepare` again")
+            raise ConfigError(f"{folder} has no {name}", hint="`trainer prepare --overwrite` makes it again")
         if sha256_file(folder / name) != recorded.get(name):
             raise ConfigError(f"{folder / name} is not the file that `trainer prepare` wrote", hint="run it again")
     return content_sha256(recorded, meta["formats"])

@@ -22,6 +22,7 @@ from trainer.datasets.folder import (
     VALIDATION_FILE,
     Row,
     content_sha256,
+    dataset_sha256,
     read_meta,
     write_rejected,
     write_rows,
@@ -73,9 +74,9 @@ def prepare(options: PrepareOptions) -> Prepared:
         if not path.is_file():
             raise ConfigError(f"{path} is a folder" if path.is_dir() else f"{path} does not exist", hint="name a sheet")
     fingerprint = _fingerprint(options, formats)
-    if output_is_done(
-        options.output, recorded=_recorded(options.output), wanted=fingerprint, overwrite=options.overwrite
-    ):
+    own = (TRAIN_FILE, VALIDATION_FILE, DATASET_FILE, REJECTED_FILE)
+    recorded = _recorded(options.output)
+    if output_is_done(options.output, recorded=recorded, wanted=fingerprint, overwrite=options.overwrite, own=own):
         return Prepared(read_meta(options.output), (), made=False)
     sheets = read_sheets(options.sheets, options.columns or None)
     question_format = formats.question
@@ -150,7 +151,10 @@ def _fingerprint(options: PrepareOptions, formats: Formats) -> str:
 
 
 def _recorded(folder: Path) -> str | None:
+    """What the folder says it was made from; None where it is no dataset, or not whole any more."""
     try:
-        return str(read_meta(folder).get("fingerprint"))
-    except (ConfigError, OSError):
+        meta = read_meta(folder)
+        dataset_sha256(folder, meta)
+        return str(meta["fingerprint"])
+    except (ConfigError, OSError, KeyError):
         return None
