@@ -132,7 +132,7 @@ def make_plan(request: MergeRequest) -> ExportPlan:
         request, base, adapters, tokenizer, formats, name, jobs, header,
         weight_bytes=gguf_file.file_bytes(header, jobs) if header else weight_bytes(jobs),
         threads=request.threads or _cores(),
-        notes=_notes(request),
+        notes=_notes(request, tokenizer),
     )  # fmt: skip
 
 
@@ -147,7 +147,9 @@ def _check_type(request: MergeRequest) -> None:
         raise ConfigError(f"--type {request.type} is none of {request.format}'s: {', '.join(known)}")
 
 
-def _notes(request: MergeRequest) -> tuple[str, ...]:
+def _notes(request: MergeRequest, tokenizer: TokenizerFiles) -> tuple[str, ...]:
+    if request.format == "huggingface" and not tokenizer.has_model:
+        return (f"{request.base} has no tokenizer.model; the folder is written without one",)
     if request.format == "gguf" and (request.type or "q4_0") in QUANTIZED and not kernels.has_ggml():
         return (
             "llama-cpp-python is not installed: quantizing with numpy, zero blocks may differ in the sign of a zero",
