@@ -48,7 +48,6 @@ class Sheet:
     columns: dict[str, str]
     """What was taken for what: role (passage, question, choice1, …, answer, id) -> column."""
     sha256: str
-    has_answers: bool
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -91,7 +90,7 @@ def read_questions(
         for number, cells in enumerate(table.rows, 1)
     ]
     shown = {role: column for role, column in roles.items() if not role.startswith("ignore")}
-    return Sheet(rows, shown, sha256_file(path), "answer" in roles)
+    return Sheet(rows, shown, sha256_file(path))
 
 
 def _flattened(table: Table) -> Table:

@@ -77,7 +77,6 @@ class Stream(Protocol):
 class Engine(Protocol):
     """A loaded model. Callers submit work from any thread and get streams or scores."""
 
-    model_name: str
     formats: Formats
     tokenizer: Tokenizer
     notes: tuple[str, ...]

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from configs.errors import ConfigError, ToolError
 from configs.prompt import Tokenizer
@@ -20,8 +20,6 @@ from runtime.models import ModelPlan
 _DEFAULT_CONTEXT = 4096
 _CONTEXT_STEP = 256
 _BATCH = 256  # no caller has longer blocks
-
-T = TypeVar("T")
 
 
 class Job(Protocol):
@@ -46,7 +44,6 @@ class LlamaEngine:
 
     def __init__(self, plan: ModelPlan, on_progress: Callable[[float], bool] | None = None) -> None:
         options = plan.options
-        self.model_name = options.model.name
         self.formats = plan.formats
         self._model = LlamaModel(plan, on_progress)
         self.tokenizer: Tokenizer = self._model.vocabulary

@@ -49,7 +49,6 @@ class Questions:
         self.errors: dict[str, str] = {}
         """Key -> why this question cannot be asked."""
         self.unique: dict[str, Question] = {}
-        self._labels = labels
         self._salt = fingerprint(identity)
         self._keys = [self._key(row.question) if row.question else "" for row in sheet.rows]
         for row, key in zip(sheet.rows, self._keys, strict=True):

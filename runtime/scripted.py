@@ -94,7 +94,6 @@ class ScriptedEngine:
         context_size: int = 4096,
         formats: Formats | None = None,
     ) -> None:
-        self.model_name = "scripted"
         self.formats = formats or Formats(prompt=PromptFormat.load("alpaca2"), question=None)
         self.tokenizer = CharacterTokenizer()
         self.notes: tuple[str, ...] = ()
@@ -111,7 +110,6 @@ class ScriptedEngine:
 
     def load(self, options: ModelOptions, *, on_progress: Callable[[float], bool] | None = None) -> ScriptedEngine:
         """Stand in for `load_engine`: takes `load_seconds`, reports progress, gives up when told."""
-        self.model_name = options.model.name
         steps = 20
         for step in range(steps + 1):
             if on_progress and not on_progress(step / steps):
