@@ -17,7 +17,7 @@ CMAKE_vulkan := -DLLAVA_BUILD=OFF -DGGML_VULKAN=on
 CMAKE_FLAGS := $(CMAKE_$(ACCEL)) $(CMAKE_ARGS)
 
 # Tiny matrices lose time to a second OpenMP thread; tests run beside each other instead.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 .PHONY: install edge demo test test-all check screenshots clean
 

@@ -165,7 +165,8 @@ def output_is_done(path: Path, *, recorded: str | None, wanted: str, overwrite: 
         )
     if overwrite:
         return False
-    raise ConfigError(f"{path} exists and was not made from these inputs", hint="--overwrite replaces it")
+    why = "was not made from these inputs" if recorded else "does not tell that it was made from these inputs"
+    raise ConfigError(f"{path} exists and {why}", hint="--overwrite replaces it")
 
 
 def _stranger(folder: Path, own: Sequence[str]) -> str | None:

@@ -17,7 +17,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
@@ -65,12 +66,30 @@ def require(module: str, extra: str) -> ModuleType:
         MachineError: the module is not installed.
     """
     try:
-        return importlib.import_module(module)
+        with _held_interrupt():
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise MachineError(
             f"the package {(error.name or module).split('.')[0]} is not installed",
             hint=f"pip install 'lora2edge[{extra}]'",
         ) from error
+
+
+@contextmanager
+def _held_interrupt() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends: an extension module interrupted while it loads swallows it or aborts."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    arrived: list[FrameType | None] = []
+    signal.signal(signal.SIGINT, lambda _signal, frame: arrived.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if arrived:
+            handler(signal.SIGINT, arrived[0])
 
 
 class Parser(argparse.ArgumentParser):

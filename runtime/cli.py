@@ -112,14 +112,17 @@ def _predict(args: argparse.Namespace) -> int:
     return 1 if prediction.summary.unanswered else 0
 
 
-def _evaluate(args: argparse.Namespace) -> None:
+def _evaluate(args: argparse.Namespace) -> int:
     from configs.exam import QuestionFormat
     from configs.sheets import parse_columns
     from runtime.evaluation import evaluate
 
-    labels = QuestionFormat.load(args.question_format) if args.question_format else None
+    labels = QuestionFormat.load(args.question_format).labels if args.question_format else ()
     result = evaluate(args.answers, args.sheet, parse_columns(args.sheet_columns), labels)
     print(json.dumps(result.table(), ensure_ascii=False) if args.json else "\n".join(result.lines()))
+    if result.unnamed:
+        _say(f"{len(result.unnamed)} answers name no option and count as wrong: is --question-format missing?")
+    return 1 if result.unnamed else 0
 
 
 def _chat(args: argparse.Namespace) -> None:

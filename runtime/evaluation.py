@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from configs.errors import ConfigError
-from configs.exam import QuestionFormat, parse_label
+from configs.exam import parse_label
 from configs.records import cell_text, read_table
 from configs.sheets import SheetRow, read_questions
 from runtime.arguments import COLUMNS_FLAG
@@ -99,20 +100,22 @@ class Evaluation:
 
 
 def evaluate(
-    answers: Path, sheet: Path, columns: dict[str, str] | None = None, labels: QuestionFormat | None = None
+    answers: Path, sheet: Path, columns: dict[str, str] | None = None, labels: Sequence[str] = ()
 ) -> Evaluation:
     """Grade a CSV that `predict` wrote, or any with the columns ID and Answer.
 
     IDs may repeat: the n-th row of an ID in the CSV answers the n-th row of that ID in the sheet.
 
     Args:
-        labels: the question format whose labels the CSV holds; without one, 1, 2, … and A, B, … name options.
+        labels: the labels that the CSV holds; without them those that a full CSV's header tells, else 1, 2, … and
+            A, B, … name options.
 
     Raises:
         ConfigError: a file cannot be read, or the CSV lacks its columns.
     """
     rows = read_questions(sheet, columns=columns, need_answers=True, columns_flag=COLUMNS_FLAG).rows
-    written = _read_answers(answers)
+    written, told = _read_answers(answers)
+    labels = tuple(labels) or told
     waiting: dict[str, deque[str]] = defaultdict(deque)
     for identity, written_cell in written:
         waiting[identity].append(written_cell)
@@ -142,21 +145,22 @@ def evaluate(
     )
 
 
-def _read_answers(path: Path) -> list[tuple[str, str]]:
-    """(ID, answer) of every row."""
+def _read_answers(path: Path) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """(ID, answer) of every row, and the labels if the CSV is a full one: its columns P(1), P(2), … name them."""
     table = read_table(path)
     found = {column.strip().lower(): column for column in table.columns}
     if "id" not in found or "answer" not in found:
         raise ConfigError(f"{path} has the columns {', '.join(table.columns)}", hint="it needs ID and Answer")
     cells = [(cell_text(row[found["id"]]).strip(), cell_text(row[found["answer"]]).strip()) for row in table.rows]
-    return [(from_text_cell(identity), answer) for identity, answer in cells]
+    labels = tuple(column[2:-1] for column in table.columns if column.startswith("P(") and column.endswith(")"))
+    return [(from_text_cell(identity), answer) for identity, answer in cells], labels
 
 
-def _place(cell: str | None, row: SheetRow, labels: QuestionFormat | None) -> int | None:
+def _place(cell: str | None, row: SheetRow, labels: Sequence[str]) -> int | None:
     """The option a cell of the CSV names."""
     assert row.question is not None
     if labels:
-        return labels.labels.index(cell) + 1 if cell in labels.labels else None
+        return labels.index(cell) + 1 if cell in labels else None
     try:
         return parse_label(cell, len(row.question.choices))[0] if cell else None
     except ValueError:

@@ -129,3 +129,13 @@ def test_interrupt_while_a_command_is_imported_is_an_interrupt(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from configs.start import runtime; sys.exit(runtime())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "runtime: interrupted\n")
+
+
+def test_interrupt_waits_for_an_import_to_end(tmp_path, monkeypatch):
+    (tmp_path / "slow_extension.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.01)\ndone = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        errors.require("slow_extension", "edge")
+    assert sys.modules["slow_extension"].done

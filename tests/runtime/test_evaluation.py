@@ -114,8 +114,18 @@ def test_labels_of_another_question_format_are_read_by_it(tmp_path: Path) -> Non
     _, out, _ = tiny.run_cli("runtime.cli", *words, "--question-format", tmp_path / "mine.toml")
     assert json.loads(out)["accuracy"] == 1.0
     (tmp_path / "b.csv").write_text("\r\n".join(["ID,Answer", "1,甲", *lines[1:]]))
-    _, out, _ = tiny.run_cli("runtime.cli", "evaluate", tmp_path / "b.csv", "--sheet", sheet, "--json")
+    code, out, err = tiny.run_cli("runtime.cli", "evaluate", tmp_path / "b.csv", "--sheet", sheet, "--json")
+    assert code == 1
     assert json.loads(out)["unnamed"] == ["1"]
+    assert "--question-format" in err
+
+
+def test_a_full_csv_tells_its_own_labels(tmp_path: Path) -> None:
+    sheet = tiny.sheet(tmp_path / "s.xlsx", tiny.questions(8))
+    lines = [f"{number},{question.answer - 1}" for number, question in enumerate(tiny.questions(8), 1)]
+    (tmp_path / "a.csv").write_text("\r\n".join(["ID,Answer,P(0),P(1),P(2),P(3)", *(f"{line},,,," for line in lines)]))
+    code, out, _ = tiny.run_cli("runtime.cli", "evaluate", tmp_path / "a.csv", "--sheet", sheet, "--json")
+    assert (code, json.loads(out)["accuracy"]) == (0, 1.0)
 
 
 def test_answers_kept_in_a_workbook_or_with_semicolons(tmp_path: Path) -> None:
