@@ -55,7 +55,18 @@ def _add_merge(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     merge.add_argument(
         "--type", default="", metavar="TYPE",
-        help="gguf: f32, f16, bf16, q8_0, q4_0 (default q4_0); huggingface: f32, f16, bf16 (default the base's)",
+        help="gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, "
+        "q5_k_m, q6_k, iq4_nl, iq4_xs (default q4_0); huggingface: f32, f16, bf16 (default the base's)",
+    )  # fmt: skip
+    _add_tensor_type(merge)
+    rounding = merge.add_mutually_exclusive_group()
+    rounding.add_argument(
+        "--compat", dest="direct", action="store_false",
+        help="round as merging, converting to f16 and quantizing one after another do: the same bytes (the default)",
+    )  # fmt: skip
+    rounding.add_argument(
+        "--direct", action="store_true",
+        help="round once, from the float32 sum to the type: f16 keeps more of a bf16 base's adapter, q4_0 gains nothing",
     )  # fmt: skip
     place = merge.add_mutually_exclusive_group(required=True)
     place.add_argument("--output", type=Path, metavar="PATH", help="GGUF file, or folder")
@@ -93,6 +104,14 @@ def _add_inspect(commands: argparse._SubParsersAction[Parser]) -> None:
     inspect.set_defaults(handler=_inspect)
 
 
+def _add_tensor_type(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tensor-type", action="append", default=[], metavar="REGEX=TYPE",
+        help="type of the GGUF's tensors whose name the expression is found in, as in 'ffn_down=q6_k'; may be given "
+        "several times, the first that matches decides",
+    )  # fmt: skip
+
+
 def _add_output_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -107,7 +126,8 @@ def _merge(args: argparse.Namespace) -> int:
     adapters = [*args.adapter, *filter(None, args.lora_model.split(","))]
     request = MergeRequest(
         args.base, tuple(_weighted(text) for text in adapters), args.format, args.type, _output(args),
-        name=args.name, threads=args.threads, overwrite=args.overwrite,
+        name=args.name, threads=args.threads, overwrite=args.overwrite, tensor_types=tuple(args.tensor_type),
+        direct=args.direct,
     )  # fmt: skip
     plan = make_plan(request)
     if args.verbose:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter.ggml import kernels
-from exporter.ggml.types import QUANTIZED, choose_types, tensor_bytes
+from exporter.ggml.mixture import ModelShape, TypeRule, can_be_quantized, choose_types
+from exporter.ggml.types import QUANTIZED, tensor_bytes
 from exporter.gguf_metadata import rope_factors
 from exporter.sources.huggingface import BaseModel
 from exporter.sources.peft_adapter import Adapter
@@ -20,20 +22,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def huggingface_job(spec: TensorSpec, dtype: str, base: BaseModel, adapters: Sequence[Adapter]) -> TensorJob:
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How weights are stored: the type asked for, the user's own rules, and the roundings on the way."""
+
+    file_type: str
+    rules: tuple[TypeRule, ...] = ()
+    direct: bool = False
+    """From the float32 sum straight to the type. Otherwise as merge, convert and llama-quantize one after another do:
+    rounded to the base's type, and to f16 before a quantized one."""
+
+
+def huggingface_job(
+    spec: TensorSpec, dtype: str, base: BaseModel, adapters: Sequence[Adapter], *, direct: bool = False
+) -> TensorJob:
     """One tensor of a huggingface folder: its own name and row order."""
     target = TensorSpec(spec.name, spec.shape, dtype)
     return TensorJob(
         target,
         tensor_bytes(target, dtype),
         functools.partial(base.weights.read_rows, spec.name),
-        functools.partial(merge_steps, spec.name, adapters),
+        functools.partial(merge_steps, spec.name, adapters, direct=direct),
         kernels.encoder(dtype, tensor_name=spec.name, through_f16=False),
         row_unit=_head_rows(spec.name, base),
     )
 
 
-def gguf_jobs(base: BaseModel, adapters: Sequence[Adapter], file_type: str) -> tuple[TensorJob, ...]:
+def gguf_jobs(base: BaseModel, adapters: Sequence[Adapter], encoding: Encoding) -> tuple[TensorJob, ...]:
     """Every tensor under llama.cpp's name, of the types and in the order that its own tools give them."""
     config = base.config
     names = {
@@ -50,10 +65,13 @@ def gguf_jobs(base: BaseModel, adapters: Sequence[Adapter], file_type: str) -> t
     if factors is not None:
         specs["rope_freqs.weight"] = TensorSpec("rope_freqs.weight", tuple(factors.shape), "f32")
         readers["rope_freqs.weight"] = functools.partial(_constant_rows, factors)
-    types = choose_types(specs, file_type)
+    shape = ModelShape(
+        config.gguf_architecture, config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads
+    )
+    types = choose_types(specs, encoding.file_type, shape, encoding.rules)
     return tuple(
-        _gguf_job(specs[name], types[name], file_type, readers[name], names.get(name, ""), base, adapters)
-        for name in _file_order(specs, names, file_type, base)
+        _gguf_job(specs[name], types[name], encoding, readers[name], names.get(name, ""), base, adapters)
+        for name in _file_order(specs, names, encoding.file_type, base)
     )
 
 
@@ -68,41 +86,42 @@ def _file_order(specs: Iterable[str], names: Mapping[str, str], file_type: str, 
 def _gguf_job(
     spec: TensorSpec,
     dtype: str,
-    file_type: str,
+    encoding: Encoding,
     read: RowReader,
     source: str,
     base: BaseModel,
     adapters: Sequence[Adapter],
 ) -> TensorJob:
+    through_f16 = encoding.file_type in QUANTIZED and not encoding.direct and can_be_quantized(spec)
     return TensorJob(
         TensorSpec(spec.name, spec.shape, dtype),
         tensor_bytes(spec, dtype),
         read,
-        functools.partial(_gguf_steps, source, base, adapters),
-        kernels.encoder(dtype, tensor_name=spec.name, through_f16=file_type in QUANTIZED),
+        functools.partial(_gguf_steps, source, base, adapters, direct=encoding.direct),
+        kernels.encoder(dtype, tensor_name=spec.name, through_f16=through_f16),
         row_unit=_head_rows(source, base),
     )
 
 
-def _gguf_steps(name: str, base: BaseModel, adapters: Sequence[Adapter]) -> list[RowTransform]:
-    steps = merge_steps(name, adapters)
+def _gguf_steps(name: str, base: BaseModel, adapters: Sequence[Adapter], *, direct: bool) -> list[RowTransform]:
+    steps = merge_steps(name, adapters, direct=direct)
     if ROTARY.search(name):
         steps.append(lambda rows, _first: interleave_rotary_rows(rows, base.config.head_dim))
     return steps
 
 
-def merge_steps(name: str, adapters: Sequence[Adapter]) -> list[RowTransform]:
+def merge_steps(name: str, adapters: Sequence[Adapter], *, direct: bool = False) -> list[RowTransform]:
     """The transforms that fold all adapters into a base tensor; none if no adapter changes it."""
     factors = [
         LoraFactors(adapter.read_a(pair), functools.partial(adapter.read_b, pair), adapter.weight * pair.scale)
         for adapter in adapters
         if (pair := adapter.pairs.get(name))
     ]
-    return [functools.partial(_merge, factors)] if factors else []
+    return [functools.partial(_merge, factors, direct)] if factors else []
 
 
-def _merge(factors: Sequence[LoraFactors], rows: Tensor, first_row: int) -> Tensor:
-    return merge_lora(rows, first_row, factors)
+def _merge(factors: Sequence[LoraFactors], direct: bool, rows: Tensor, first_row: int) -> Tensor:
+    return merge_lora(rows, first_row, factors, keep_float32=direct)
 
 
 def _constant_rows(values: Tensor, start: int, stop: int) -> Tensor:

@@ -13,9 +13,10 @@ from typing import Any, Literal
 from configs.errors import ConfigError, MachineError, require
 from configs.formats import Formats
 from exporter.ggml import kernels
+from exporter.ggml.mixture import TypeRule
 from exporter.ggml.types import EXPORT_TYPES, QUANTIZED
 from exporter.gguf_metadata import model_writer
-from exporter.jobs import gguf_jobs, huggingface_job
+from exporter.jobs import Encoding, gguf_jobs, huggingface_job
 from exporter.sinks import gguf_file
 from exporter.sinks.huggingface import weight_bytes
 from exporter.sizes import size_text
@@ -44,6 +45,10 @@ class MergeRequest:
     name: str = ""
     threads: int = 0
     overwrite: bool = False
+    tensor_types: tuple[str, ...] = ()
+    """`REGEX=TYPE`, for gguf: types of one's own for tensors, before all rules."""
+    direct: bool = False
+    """Without the roundings that merging, converting and quantizing one after another would make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,14 @@ class ExportPlan:
             "type": file_type,
             "name": self.name,
             "weights": [adapter.weight for adapter in self.adapters],
-            "kernels": kernels.kernels_name() if file_type in QUANTIZED else "torch",
+            "tensor_types": list(self.request.tensor_types),
+            "roundings": "direct" if self.request.direct else "compat",
+            "kernels": kernels.kernels_name() if self._is_quantized else "torch",
         }
+
+    @property
+    def _is_quantized(self) -> bool:
+        return any(job.target.dtype not in ELEMENT_BYTES for job in self.jobs)
 
     @property
     def default_type(self) -> str:
@@ -145,12 +156,15 @@ def _check_type(request: MergeRequest) -> None:
     known = EXPORT_TYPES if request.format == "gguf" else tuple(ELEMENT_BYTES)
     if request.type and request.type not in known:
         raise ConfigError(f"--type {request.type} is none of {request.format}'s: {', '.join(known)}")
+    if request.tensor_types and request.format != "gguf":
+        raise ConfigError(f"--tensor-type is for --format gguf; a {request.format} folder is of one type")
 
 
 def _notes(request: MergeRequest, tokenizer: TokenizerFiles) -> tuple[str, ...]:
     if request.format == "huggingface" and not tokenizer.has_model:
         return (f"{request.base} has no tokenizer.model; the folder is written without one",)
-    if request.format == "gguf" and (request.type or "q4_0") in QUANTIZED and not kernels.has_ggml():
+    quantized = (request.type or "q4_0") in QUANTIZED or request.tensor_types
+    if request.format == "gguf" and quantized and not kernels.has_ggml():
         return (
             "llama-cpp-python is not installed: quantizing with numpy, zero blocks may differ in the sign of a zero",
         )
@@ -175,10 +189,12 @@ def _lay_out(
 ) -> tuple[tuple[TensorJob, ...], bytes]:
     if request.format == "huggingface":
         return tuple(
-            huggingface_job(spec, request.type or spec.dtype, base, adapters) for spec in base.specs.values()
+            huggingface_job(spec, request.type or spec.dtype, base, adapters, direct=request.direct)
+            for spec in base.specs.values()
         ), b""
     file_type = request.type or "q4_0"
-    jobs = gguf_jobs(base, adapters, file_type)
+    rules = tuple(TypeRule.parse(text) for text in request.tensor_types)
+    jobs = gguf_jobs(base, adapters, Encoding(file_type, rules, request.direct))
     parameters = sum(job.target.elements for job in jobs)
     writer = model_writer(base, tokenizer, formats, name=name, file_type=file_type, parameters=parameters)
     return jobs, gguf_file.header_bytes(writer, jobs)

@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import MachineError, require
-from exporter.ggml.types import BLOCKS
+from exporter.ggml.types import BLOCKS, GGML_NUMBERS
+from exporter.tensor import ELEMENT_BYTES
 from exporter.transforms.cast import F16_MAX, cast, check_range
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_GGML_TYPE = {"q4_0": 2, "q8_0": 8, "q6_K": 14}
-"""enum ggml_type (ggml.h)."""
+_NUMPY_TYPES = frozenset({"q4_0", "q4_1", "q5_0", "q5_1", "q8_0"})
+"""What gguf's numpy code can quantize."""
 
 
 def encoder(dtype: str, *, tensor_name: str, through_f16: bool) -> Callable[[Tensor], memoryview]:
@@ -36,15 +37,21 @@ def encoder(dtype: str, *, tensor_name: str, through_f16: bool) -> Callable[[Ten
     Raises:
         MachineError: this type needs llama-cpp-python, which is not installed.
     """
-    if dtype not in _GGML_TYPE:
-        return lambda rows: plain_bytes(cast(rows, dtype, tensor_name=tensor_name))
-    quantize = _quantizer(dtype)
+    if dtype in ELEMENT_BYTES:
+        return functools.partial(_encode_plain, dtype, tensor_name, through_f16 and dtype != "f16")
+    quantize = _quantizer(dtype, tensor_name)
 
     def encode(rows: Tensor) -> memoryview:
-        check_range(rows, F16_MAX if through_f16 else float("inf"), tensor_name)
+        check_range(rows, F16_MAX, tensor_name)  # beyond it, the f16 scales and minima of the blocks overflow too
         return quantize(rows.half().float() if through_f16 else rows.float())
 
     return encode
+
+
+def _encode_plain(dtype: str, tensor_name: str, through_f16: bool, rows: Tensor) -> memoryview:
+    if through_f16:
+        rows = cast(rows, "f16", tensor_name=tensor_name)
+    return plain_bytes(cast(rows, dtype, tensor_name=tensor_name))
 
 
 def plain_bytes(rows: Tensor) -> memoryview:
@@ -69,12 +76,13 @@ def kernels_name() -> str:
         return "ggml"
 
 
-def _quantizer(dtype: str) -> Callable[[Tensor], memoryview]:
+def _quantizer(dtype: str, tensor_name: str) -> Callable[[Tensor], memoryview]:
     if has_ggml():
+        _ggml().ggml_quantize_init(GGML_NUMBERS[dtype])  # here, in one thread: every worker's first chunk asks for it
         return functools.partial(_quantize_ggml, dtype)
-    if dtype == "q6_K":
+    if dtype not in _NUMPY_TYPES:
         raise MachineError(
-            "q6_K, which the output matrix gets, needs llama-cpp-python",
+            f"{dtype}, which {tensor_name} gets, needs llama-cpp-python",
             hint="pip install 'lora2edge[export]', or --type q8_0",
         )
     return functools.partial(_quantize_numpy, dtype)
@@ -88,7 +96,7 @@ def _quantize_ggml(dtype: str, rows: Tensor) -> memoryview:
     out = bytearray(rows.numel() // elements * size)
     target = (ctypes.c_char * len(out)).from_buffer(out)
     written = _ggml().ggml_quantize_chunk(
-        _GGML_TYPE[dtype], rows.data_ptr(), target, 0, rows.shape[0], rows.shape[1], None
+        GGML_NUMBERS[dtype], rows.data_ptr(), target, 0, rows.shape[0], rows.shape[1], None
     )
     assert written == len(out)
     return memoryview(out)
@@ -96,7 +104,7 @@ def _quantize_ggml(dtype: str, rows: Tensor) -> memoryview:
 
 def _quantize_numpy(dtype: str, rows: Tensor) -> memoryview:
     gguf = require("gguf", "convert")
-    blocks = gguf.quantize(rows.contiguous().numpy(), gguf.GGMLQuantizationType(_GGML_TYPE[dtype]))
+    blocks = gguf.quantize(rows.contiguous().numpy(), gguf.GGMLQuantizationType(GGML_NUMBERS[dtype]))
     return memoryview(blocks).cast("B")
 
 
@@ -105,6 +113,7 @@ def _ggml() -> ctypes.CDLL:
     path = _library_path()
     assert path is not None
     library = ctypes.CDLL(str(path))
+    library.ggml_quantize_init.restype, library.ggml_quantize_init.argtypes = None, [ctypes.c_int]
     library.ggml_quantize_chunk.restype = ctypes.c_size_t
     library.ggml_quantize_chunk.argtypes = [
         ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p,

@@ -24,8 +24,12 @@ class LoraFactors:
     scale: float
 
 
-def merge_lora(weight_OI: Tensor, first_row: int, factors: Sequence[LoraFactors]) -> Tensor:
+def merge_lora(
+    weight_OI: Tensor, first_row: int, factors: Sequence[LoraFactors], *, keep_float32: bool = False
+) -> Tensor:
     """Fold LoRA factors into rows of a weight: W + sum(scale * (B @ A)), rounded once to the weight's type.
+
+    With `keep_float32` the sum is handed on as it is.
 
     The order of operations is the contract: product in float32 by torch's mm, then times the scale, then plus W.
     `addmm(alpha=scale)` or a pre-scaled B give other float32 values in 26-82 % of the weights whenever the scale is no
@@ -41,4 +45,5 @@ def merge_lora(weight_OI: Tensor, first_row: int, factors: Sequence[LoraFactors]
         delta_OI = part_OI if delta_OI is None else delta_OI.add_(part_OI)
     if delta_OI is None:
         return weight_OI
-    return delta_OI.add_(weight_OI).to(weight_OI.dtype)
+    merged_OI = delta_OI.add_(weight_OI)
+    return merged_OI if keep_float32 else merged_OI.to(weight_OI.dtype)
