@@ -55,18 +55,18 @@ def _add_merge(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     merge.add_argument(
         "--type", default="", metavar="TYPE",
-        help="gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, "
-        "q5_k_m, q6_k, iq4_nl, iq4_xs (default q4_0); huggingface: f32, f16, bf16 (default the base's)",
+        help="gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, "
+        "q5_k_s, q5_k_m, q6_k, iq4_nl, iq4_xs (default q4_0); huggingface: f32, f16, bf16 (default the base's)",
     )  # fmt: skip
     _add_tensor_type(merge)
     rounding = merge.add_mutually_exclusive_group()
     rounding.add_argument(
-        "--compat", dest="direct", action="store_false",
+        "--compat", dest="direct", action="store_false", default=False,
         help="round as merging, converting to f16 and quantizing one after another do: the same bytes (the default)",
     )  # fmt: skip
     rounding.add_argument(
         "--direct", action="store_true",
-        help="round once, from the float32 sum to the type: f16 keeps more of a bf16 base's adapter, q4_0 gains nothing",
+        help="round once, from the float32 sum to the type: f16 keeps more of the adapter, q4_0 gains nothing",
     )  # fmt: skip
     place = merge.add_mutually_exclusive_group(required=True)
     place.add_argument("--output", type=Path, metavar="PATH", help="GGUF file, or folder")

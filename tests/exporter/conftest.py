@@ -10,10 +10,19 @@ from tests import tiny
 from tests.tiny import run_cli
 
 
-def merge(base: Path, output: Path, *adapters: Path, format: str = "gguf", type: str = "", **flags: object) -> Path:  # noqa: A002
-    """Run `exporter merge`, which must succeed; returns the output."""
-    words: list[object] = ["--base", base, "--format", format, "--output", output]
-    for adapter in adapters:
+def merge(
+    base: Path,
+    output: Path,
+    *adapters: Path | str,
+    format: str = "gguf",
+    type: str = "",
+    **flags: object,  # noqa: A002
+) -> Path:
+    """Run `exporter merge`, which must succeed; returns the output. Words after the adapters that begin with `--`, and
+    their values, go to the command as they are."""
+    first = next((i for i, word in enumerate(adapters) if str(word).startswith("--")), len(adapters))
+    words: list[object] = ["--base", base, "--format", format, "--output", output, *adapters[first:]]
+    for adapter in adapters[:first]:
         words += ["--adapter", adapter]
     if type:
         words += ["--type", type]

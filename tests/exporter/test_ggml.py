@@ -18,7 +18,7 @@ def no_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_library_path", lambda: None)
 
 
-@pytest.mark.parametrize("dtype", ["q4_0", "q8_0"])
+@pytest.mark.parametrize("dtype", ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0"])
 def test_numpy_and_ggml_agree_on_ordinary_rows(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.randn(80, 320, generator=torch.Generator().manual_seed(0))
     ggml = bytes(kernels.encoder(dtype, tensor_name="t", through_f16=True)(rows))
@@ -42,6 +42,19 @@ def test_without_llama_cpp_q6_k_names_the_extra(bf16_base: Path, tmp_path: Path)
     assert "lora2edge[export]" in err
     assert not list(tmp_path.iterdir())
     assert merge(bf16_base, tmp_path / "q8.gguf", type="q8_0").exists()
+
+
+@pytest.mark.usefixtures("no_llama_cpp")
+def test_without_llama_cpp_k_types_name_the_extra_and_the_old_types_work(
+    bf16_base: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    for file_type in ("q2_k", "q3_k_m", "q4_k_m", "q5_k_s", "q6_k", "iq4_nl", "iq4_xs"):
+        words = ["--base", bf16_base, "--format", "gguf", "--output", tmp_path / "m.gguf", "--type", file_type]
+        code, _, err = run_cli("exporter.cli", "merge", *words)
+        assert (code, "lora2edge[export]" in err) == (3, True), err
+    assert not list(tmp_path.iterdir())
+    for file_type in ("q4_1", "q5_0", "q5_1", "q8_0"):
+        assert merge(tiny_base, tmp_path / f"{file_type}.gguf", type=file_type).exists()
 
 
 def test_rotary_orders_are_inverse_and_pair_halves() -> None:
