@@ -14,9 +14,9 @@ def merge(
     base: Path,
     output: Path,
     *adapters: Path | str,
-    format: str = "gguf",
-    type: str = "",
-    **flags: object,  # noqa: A002
+    format: str = "gguf",  # noqa: A002  the words of the command line
+    type: str = "",  # noqa: A002
+    **flags: object,
 ) -> Path:
     """Run `exporter merge`, which must succeed; returns the output. Words after the adapters that begin with `--`, and
     their values, go to the command as they are."""
