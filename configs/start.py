@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 
 
 def trainer() -> int:
@@ -33,4 +34,6 @@ def _start(room: str) -> int:
 
         return interrupted(room)
     code: int = main()
+    # The work is done and told: a second Ctrl-C could only interrupt Python's own leave-taking, with a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code

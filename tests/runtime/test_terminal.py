@@ -18,7 +18,8 @@ from runtime.terminal import converse
 
 def chat(models: Path, *args: object) -> list[str]:
     words = ["chat", "--model", models / "model.gguf", "--threads", 1, *args]
-    return [sys.executable, "-P", "-m", "runtime.cli", *map(str, words)]
+    start = "from configs.start import runtime; raise SystemExit(runtime())"
+    return [sys.executable, "-P", "-c", start, *map(str, words)]
 
 
 def talk(replies: list[str], lines: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[str, str, ScriptedEngine]:
@@ -105,6 +106,6 @@ def test_ctrl_c_stops_the_reply_then_ends_the_program(models: Path) -> None:
     # Python notices a signal that falls between the prompt and the read only after the read: press again, as one would.
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
-        time.sleep(0.1)
+        time.sleep(0.3)
     assert process.returncode == 130
     os.close(parent)
