@@ -129,7 +129,7 @@ def _closing(sink: TensorSink) -> Iterator[TensorSink]:
 
 def _write_small_files(plan: ExportPlan, folder: Path) -> list[str]:
     """Configuration, tokenizer and formats of a huggingface folder; returns their names."""
-    texts = {"config.json": _json(_config(plan))}
+    texts = {"config.json": _json(merged_config(plan))}
     copies = dict(plan.tokenizer.files)
     generation = plan.base.folder / "generation_config.json"
     if generation.is_file():
@@ -149,7 +149,7 @@ def _write_small_files(plan: ExportPlan, folder: Path) -> list[str]:
     return [*texts, *(name for name in copies if name not in texts)]
 
 
-def _config(plan: ExportPlan) -> dict[str, Any]:
+def merged_config(plan: ExportPlan) -> dict[str, Any]:
     """The base's configuration with the type and the vocabulary of what was written."""
     config = dict(plan.base.raw_config)
     config["vocab_size"] = plan.base.vocab_rows

@@ -8,6 +8,7 @@ from typing import Any
 from exporter.merge import MergeResult
 from exporter.plan import ExportPlan
 from exporter.sizes import size_text
+from exporter.verification.verify import Verification
 
 _INDENT = "  "
 
@@ -78,3 +79,11 @@ def _tensor_text(tensor: Mapping[str, Any]) -> str:
 def _short(value: object) -> str:
     text = str(value).replace("\n", "\\n")
     return text if len(text) <= 100 else text[:97] + "..."
+
+
+def verification_text(found: Verification) -> str:
+    """What `exporter verify` prints: a line for every check, then the sum."""
+    lines = [f"{check.name}: {check.status}: {check.detail}" for check in found.checks]
+    open_ends = sum(check.status == "not checked" for check in found.checks)
+    verdict = "nothing differs" if found.proven else "it differs"
+    return "\n".join([*lines, f"{found.path}: {verdict}" + (f"; {open_ends} checks not made" if open_ends else "")])

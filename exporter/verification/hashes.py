@@ -1,0 +1,73 @@
+"""The manifest: whether the files are still those it was written for, and the sources those it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from configs.atomic import sha256_file
+from exporter import manifest
+from exporter.plan import ExportPlan
+from exporter.sources.weight_files import some
+from exporter.verification.check import Check
+
+
+def check_hashes(path: Path, table: Mapping[str, Any] | None) -> Check:
+    """Read every file again, whole."""
+    if table is None:
+        return Check(
+            "manifest", "not checked", f"there is no {manifest.manifest_path(path, is_folder=path.is_dir()).name}"
+        )
+    records = table.get("files")
+    if not isinstance(records, dict) or not records or not all(isinstance(record, dict) for record in records.values()):
+        return Check("manifest", "differs", "the manifest names no files")
+    folder = path if path.is_dir() else path.parent
+    if not path.is_dir() and path.name not in records:
+        return Check("manifest", "differs", f"the manifest is of {some(sorted(records))}, not of {path.name}")
+    wrong = []
+    for name, record in records.items():
+        if not (folder / name).is_file():
+            wrong.append(f"{name} is missing")
+        elif sha256_file(folder / name) != record.get("sha256"):
+            wrong.append(f"{name} is not the file that was written")
+    if wrong:
+        return Check("manifest", "differs", some(wrong))
+    return Check("manifest", "ok", f"{len(records)} files have the SHA-256 they were written with")
+
+
+def check_sources(table: Mapping[str, Any] | None, plan: ExportPlan) -> Check:
+    """The given base and adapters are those of the manifest, to the byte."""
+    if table is None:
+        return Check("sources", "not checked", "there is no manifest that names them")
+    wrong = _other_sources(table, plan)
+    if wrong:
+        return Check("sources", "differs", wrong)
+    if table.get("version") != manifest.tool_version():  # its fingerprint is another by that alone
+        return Check("sources", "ok", "weight files of the recorded sizes and headers")
+    recorded = {name: table.get(name) for name in plan.settings}
+    parts = [(adapter.folder, adapter.weights) for adapter in plan.adapters]
+    if manifest.fingerprint(recorded, [*parts, (plan.base.folder, plan.base.weights)]) != table.get("fingerprint"):
+        return Check(
+            "sources", "differs", "a file of the base or of an adapter is not the one the export was made from"
+        )
+    return Check("sources", "ok", "base and adapters are those that the manifest was made from")
+
+
+def _other_sources(table: Mapping[str, Any], plan: ExportPlan) -> str:
+    """What is given and not recorded, as a sentence; empty where names, weights and files agree."""
+    weights = [adapter.weight for adapter in plan.adapters]
+    named = [str(adapter.get("name")) for adapter in table.get("adapters", [])]
+    if len(named) != len(weights):
+        given = some([adapter.name for adapter in plan.adapters]) or "none"
+        return f"the export was made with adapters {some(named) or 'none'}, given were {given}"
+    if table.get("weights") != weights:
+        return f"the export was made with adapter weights {table.get('weights')}, given were {weights}"
+    described = manifest.make_manifest({}, {}, base=plan.base, adapters=plan.adapters, inputs="")
+    pairs = [(described["base"], table.get("base", {})), *zip(described["adapters"], table["adapters"], strict=True)]
+    wrong = [
+        f"{theirs.get('name')} (given: {ours['name']})"
+        for ours, theirs in pairs
+        if ours["files"] != theirs.get("files")
+    ]
+    return f"the export was made from other files than those given: {some(wrong)}" if wrong else ""

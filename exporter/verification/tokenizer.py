@@ -1,0 +1,94 @@
+"""Whether the export segments text as the sources' own tokenizer does."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs.errors import ToolError, require
+from exporter.ggml import llama_child
+from exporter.sources.tokenizer_files import MODEL, TokenizerFiles
+from exporter.verification.check import Check
+from exporter.verification.written import Written, WrittenGguf
+
+
+def source_ids(tokenizer: TokenizerFiles, texts: Sequence[str]) -> list[list[int]]:
+    """Each text's ids by SentencePiece, or by tokenizer.json where there is no SentencePiece model; no special tokens.
+
+    Raises:
+        ToolError: the tokenizer's files are damaged, or there are none.
+    """
+    if tokenizer.has_model:
+        processor = tokenizer.processor()
+        return [list(processor.encode(text)) for text in texts]
+    if "tokenizer.json" not in tokenizer.files:
+        raise ToolError("the sources have neither tokenizer.model nor tokenizer.json")
+    tokenizers = require("tokenizers", "convert")
+    encoder = tokenizers.Tokenizer.from_file(str(tokenizer.files["tokenizer.json"]))
+    encoder.encode_special_tokens = True  # text is text, whatever it looks like
+    return [encoder.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+def check_tokenizer(written: Written, tokenizer: TokenizerFiles, texts: Sequence[str]) -> list[Check]:
+    """The export's tokenizer against the sources'."""
+    expected = source_ids(tokenizer, texts)
+    if isinstance(written, WrittenGguf):
+        return [_check_gguf(written, texts, expected)]
+    return [_check_files(written.path, tokenizer), _check_transformers(written.path, texts, expected)]
+
+
+def _check_gguf(written: WrittenGguf, texts: Sequence[str], expected: Sequence[Sequence[int]]) -> Check:
+    if not llama_child.has_llama_cpp():
+        return Check("tokenizer", "not checked", "llama-cpp-python is not installed")
+    try:
+        found = llama_child.tokenize(written.path, texts)
+    except ToolError as error:
+        return Check("tokenizer", "differs", str(error))
+    wrong = _differing(texts, expected, found)
+    if wrong:
+        sentence = f"llama.cpp segments {len(wrong)} of {len(texts)} texts otherwise, the first is {_short(wrong[0])}"
+        return Check("tokenizer", "differs", sentence)
+    return Check("tokenizer", "ok", f"llama.cpp segments all {len(texts)} texts as the sources' tokenizer does")
+
+
+def _check_files(folder: Path, tokenizer: TokenizerFiles) -> Check:
+    """The vocabulary's files must be copies."""
+    names = [name for name in (MODEL, "tokenizer.json") if name in tokenizer.files]
+    wrong = [name for name in names if _bytes(folder / name) != _bytes(tokenizer.files[name])]
+    if wrong:
+        return Check("tokenizer", "differs", f"{' and '.join(wrong)} missing or not the sources'")
+    return Check("tokenizer", "ok", f"{' and '.join(names)} copied from the sources, byte for byte")
+
+
+def _check_transformers(folder: Path, texts: Sequence[str], expected: Sequence[Sequence[int]]) -> Check:
+    """A count without a verdict: the files are right, what transformers makes of them is its own matter."""
+    name = "transformers' tokenizer"
+    if importlib.util.find_spec("transformers") is None:
+        return Check(name, "not checked", "transformers is not installed")
+    from transformers import AutoTokenizer
+
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    try:
+        theirs = AutoTokenizer.from_pretrained(folder)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
+        return Check(name, "measured", f"AutoTokenizer does not open the folder: {str(error).partition(chr(10))[0]}")
+    found = [theirs(text, add_special_tokens=False)["input_ids"] for text in texts]
+    wrong = _differing(texts, expected, found)
+    if not wrong:
+        return Check(name, "ok", f"AutoTokenizer segments all {len(texts)} texts as the sources' tokenizer does")
+    example = f"the first is {_short(wrong[0])}"
+    return Check(name, "measured", f"AutoTokenizer segments {len(wrong)} of {len(texts)} texts otherwise, {example}")
+
+
+def _differing(texts: Sequence[str], expected: Sequence[Sequence[int]], found: Sequence[Sequence[int]]) -> list[str]:
+    return [text for text, ours, theirs in zip(texts, expected, found, strict=True) if list(ours) != list(theirs)]
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")

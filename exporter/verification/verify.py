@@ -1,0 +1,152 @@
+"""Is this export what base and adapters merge to? One check after the other, each with an answer of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.errors import ConfigError, ToolError, require
+from exporter import manifest
+from exporter.check_texts import CHECK_TEXTS
+from exporter.ggml.types import FILE_TYPES
+from exporter.plan import ExportPlan, MergeRequest, make_plan
+from exporter.tensor import ELEMENT_BYTES
+from exporter.verification.check import Check
+from exporter.verification.written import Written, WrittenGguf, open_written
+
+_TOKENS = 128
+"""Tokens of the text whose logits are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """What the user asked `exporter verify` for."""
+
+    path: Path
+    base: str = ""
+    adapters: tuple[tuple[str, float], ...] = ()
+    texts: Path | None = None
+    """A file with a text on every line; None for the built-in ones."""
+    threads: int = 0
+    """0: one for each core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Every check, in order."""
+
+    path: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def proven(self) -> bool:
+        """Whether no check found a difference."""
+        return all(check.status != "differs" for check in self.checks)
+
+    def table(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {"path": str(self.path), "proven": self.proven, "checks": [asdict(check) for check in self.checks]}
+
+
+def verify(request: VerifyRequest) -> Verification:
+    """Check an export against its manifest and its sources.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        ToolError: a source is damaged, or the sources do not fit each other.
+        MachineError: an extra is missing.
+    """
+    require("torch", "convert")
+    require("gguf", "convert")
+    if request.adapters and not request.base:
+        raise ConfigError("--adapter needs --base: adapters are proven merged into a base")
+    if not request.path.exists():
+        raise ConfigError(f"{request.path} does not exist")
+    texts = _read_texts(request.texts) if request.texts else list(CHECK_TEXTS)
+    return Verification(request.path, tuple(_checks(request, texts)))
+
+
+def _checks(request: VerifyRequest, texts: Sequence[str]) -> Iterator[Check]:
+    from exporter.verification.hashes import check_hashes, check_sources
+    from exporter.verification.metadata import check_metadata
+    from exporter.verification.tensors import check_tensors
+    from exporter.verification.tokenizer import check_tokenizer
+
+    table = manifest.read_manifest(manifest.manifest_path(request.path, is_folder=request.path.is_dir()))
+    hashes = check_hashes(request.path, table)
+    try:
+        written = open_written(request.path)
+    except ConfigError:
+        raise
+    except ToolError as error:
+        yield from (hashes, Check("file", "differs", str(error)))
+        return
+    yield hashes
+    if not request.base:
+        for name in ("sources", "metadata", "tensor table", "tensors", "tokenizer", "logits"):
+            yield Check(name, "not checked", "it needs --base, and --adapter where there was one")
+        return
+    plan = make_plan(_as_merged(request, written, table))
+    yield check_sources(table, plan)
+    yield check_metadata(written, plan)
+    yield from check_tensors(written, plan.jobs, threads=plan.threads)
+    yield from check_tokenizer(written, plan.tokenizer, texts)
+    yield _logits(request, written, plan, texts)
+
+
+def _as_merged(request: VerifyRequest, written: Written, table: Mapping[str, Any] | None) -> MergeRequest:
+    """The merge that must have made this: the user's sources; type and name by the manifest, else by the file."""
+    is_gguf = isinstance(written, WrittenGguf)
+    recorded = table or {}
+    file_type = str(recorded.get("type") or (_file_type(written) if is_gguf else _folder_type(written)))
+    name = str(recorded.get("name") or written.keys.get("general.name") or "")
+    return MergeRequest(
+        request.base, request.adapters, "gguf" if is_gguf else "huggingface", file_type.replace("base", ""),
+        request.path, name=name, threads=request.threads, tensor_types=tuple(recorded.get("tensor_types") or ()),
+        direct=recorded.get("roundings") == "direct",
+    )  # fmt: skip
+
+
+def _file_type(written: Written) -> str:
+    number = written.keys.get("general.file_type")
+    for name, known in FILE_TYPES.items():
+        if known == number:
+            return name
+    raise ToolError(f"{written.path} has file type {number}, which this exporter does not write")
+
+
+def _folder_type(written: Written) -> str:
+    types = {spec.dtype for spec in written.specs.values()}
+    return types.pop() if len(types) == 1 else "base"
+
+
+def _logits(request: VerifyRequest, written: Written, plan: ExportPlan, texts: Sequence[str]) -> Check:
+    from exporter.verification.logits import check_logits
+    from exporter.verification.reference import MergedModel
+    from exporter.verification.tokenizer import source_ids
+
+    if not isinstance(written, WrittenGguf):
+        return Check("logits", "not checked", "only a GGUF's are; every tensor of the folder was compared")
+    as_folder = MergeRequest(
+        request.base, request.adapters, "huggingface", "f32", request.path, direct=plan.request.direct
+    )
+    merged = make_plan(as_folder)
+    processor = plan.tokenizer.processor() if plan.tokenizer.has_model else None
+    start = [processor.bos_id()] if processor and processor.bos_id() >= 0 else []
+    ids = start + [number for text in source_ids(plan.tokenizer, texts) for number in text]
+    model = MergedModel(merged.base.config, merged.jobs)
+    plain = all(spec.dtype in ELEMENT_BYTES for spec in written.specs.values())
+    return check_logits(written, _file_type(written) if plain else "quantized", model, ids[:_TOKENS])
+
+
+def _read_texts(path: Path) -> list[str]:
+    try:
+        texts = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--texts {path} cannot be read: {error}") from error
+    texts = [text for text in texts if text]
+    if not texts:
+        raise ConfigError(f"--texts {path} holds no text")
+    return texts
