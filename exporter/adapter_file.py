@@ -122,7 +122,7 @@ def _b_steps(name: str, pair: LoraPair, base: BaseModel, alpha: float) -> list[R
     rest = pair.scale / (alpha / pair.rank)
     if rest != 1.0:
         steps.append(lambda rows, _first: _scaled(rows, rest))
-    if ROTARY.search(name):
+    if base.config.pairs_rotary_rows and ROTARY.search(name):
         steps.append(lambda rows, _first: interleave_rotary_rows(rows, base.config.head_dim))
     return steps
 

@@ -1,12 +1,8 @@
-"""A GGUF's metadata: every key that llama.cpp's own converter writes for a Llama, in its order, and ours."""
+"""A GGUF's metadata: every key that llama.cpp's own converter writes for these architectures, and ours."""
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +10,14 @@ from typing import TYPE_CHECKING, Any
 from configs.errors import ToolError
 from configs.formats import Formats
 from exporter.ggml.types import FILE_TYPES, QUANTIZATION_VERSION, QUANTIZED
+from exporter.gguf_tokenizer import add_tokenizer
 from exporter.sources.huggingface import BaseModel
 from exporter.sources.llama_config import RopeScaling, read_json
-from exporter.sources.tokenizer_files import TokenizerFiles, read_pieces
-from exporter.transforms.vocabulary import build_vocabulary
+from exporter.sources.tokenizer_files import TokenizerFiles
 
 if TYPE_CHECKING:
-    from gguf import GGUFWriter, SpecialVocab
+    from gguf import GGUFWriter
     from torch import Tensor
-
-_log = logging.getLogger(__name__)
-
-_LLAMA_CPP_IDS = {"bos": 1, "eos": 2, "unk": 0}
-"""What llama.cpp assumes of a SentencePiece vocabulary that does not say."""
-
-_CODELLAMA_ROWS = 32016
-"""The one vocabulary size whose fill-in-the-middle tokens llama.cpp's converter knows by heart."""
 
 
 def model_writer(
@@ -52,11 +40,12 @@ def model_writer(
     _add_hyperparameters(writer, base)
     if file_type not in QUANTIZED:
         writer.add_file_type(FILE_TYPES[file_type])
-    writer.add_vocab_size(base.vocab_rows)
-    writer.add_rope_dimension_count(base.config.head_dim)
+    if base.config.gguf_architecture == "llama":
+        writer.add_vocab_size(base.vocab_rows)
+        writer.add_rope_dimension_count(base.config.head_dim)
     if file_type not in QUANTIZED:
         writer.add_quantization_version(QUANTIZATION_VERSION)
-    _add_tokenizer(writer, base, tokenizer, formats)
+    add_tokenizer(writer, base, tokenizer, formats)
     add_formats(writer, formats)
     if file_type in QUANTIZED:  # llama-quantize sets these two anew, which moves them to the end
         writer.add_quantization_version(QUANTIZATION_VERSION)
@@ -109,8 +98,9 @@ def _add_hyperparameters(writer: GGUFWriter, base: BaseModel) -> None:
     writer.add_head_count_kv(config.num_key_value_heads)
     _add_rope(writer, config.rope, base.folder)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_key_length(config.head_dim)
-    writer.add_value_length(config.head_dim)
+    if config.states_head_dim:
+        writer.add_key_length(config.head_dim)
+        writer.add_value_length(config.head_dim)
 
 
 def _add_rope(writer: GGUFWriter, rope: RopeScaling, folder: Path) -> None:
@@ -165,64 +155,3 @@ def rope_factors(base: BaseModel) -> Tensor | None:
             smooth = (context / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
             factors.append(1 / ((1 - smooth) / factor + smooth))
     return torch.tensor(factors, dtype=torch.float32)
-
-
-def _add_tokenizer(writer: GGUFWriter, base: BaseModel, tokenizer: TokenizerFiles, formats: Formats | None) -> None:
-    if not tokenizer.has_model:
-        raise ToolError(
-            f"{base.folder} has no tokenizer.model: byte-level BPE tokenizers cannot be written to a GGUF yet",
-            hint="put the SentencePiece model of this base beside its weights",
-        )
-    processor = tokenizer.processor()
-    if processor.vocab_size() > base.vocab_rows:
-        raise ToolError(
-            f"{tokenizer.files['tokenizer.model']} has {processor.vocab_size():,} pieces, "
-            f"the embeddings of {base.folder} only {base.vocab_rows:,} rows",
-            hint="this adapter's tokenizer belongs to another base model",
-        )
-    added = tokenizer.added()
-    for token in added:
-        if token.id >= base.vocab_rows:
-            _log.warning(
-                "left out: added token %s has id %d, the model has %d rows", token.text, token.id, base.vocab_rows
-            )
-    table = build_vocabulary(read_pieces(processor), added, base.vocab_rows)
-    prefix = tokenizer.json("tokenizer_config.json").get("add_prefix_space")
-    if prefix is not None:
-        writer.add_add_space_prefix(bool(prefix))
-    writer.add_tokenizer_model("llama")
-    writer.add_tokenizer_pre("default")
-    writer.add_token_list(table.tokens)
-    writer.add_token_scores(table.scores)
-    writer.add_token_types(table.kinds)
-    special = _special_tokens(base, tokenizer)
-    for kind, number in (("bos", processor.bos_id()), ("eos", processor.eos_id()), ("unk", processor.unk_id())):
-        if number not in (-1, _LLAMA_CPP_IDS[kind]):  # the converter leaves out what no configuration states
-            special.special_token_ids.setdefault(kind, number)
-    if formats:
-        special.chat_template = formats.prompt.chat_template
-    special.add_to_gguf(writer, quiet=True)
-    if base.vocab_rows == _CODELLAMA_ROWS:
-        _add_codellama(writer)
-
-
-def _special_tokens(base: BaseModel, tokenizer: TokenizerFiles) -> SpecialVocab:
-    """Special ids, add_bos, add_eos and chat template, by gguf's rules, which want all files in one folder."""
-    from gguf import SpecialVocab
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for file, path in tokenizer.files.items():
-            if path.suffix == ".json":
-                read_json(path)
-            if path.suffix in (".json", ".jinja"):
-                shutil.copyfile(path, folder / file)
-        # Early LLaMA configurations say pad_token_id = -1, which gguf takes for damage.
-        config = {key: value for key, value in base.raw_config.items() if not (key.endswith("_id") and value == -1)}
-        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        return SpecialVocab(folder, n_vocab=base.vocab_rows)
-
-
-def _add_codellama(writer: GGUFWriter) -> None:
-    for key, number in (("prefix", 32007), ("suffix", 32008), ("middle", 32009), ("eot", 32010)):
-        writer.add_uint32(f"tokenizer.ggml.{key}_token_id", number)

@@ -105,7 +105,7 @@ def _gguf_job(
 
 def _gguf_steps(name: str, base: BaseModel, adapters: Sequence[Adapter], *, direct: bool) -> list[RowTransform]:
     steps = merge_steps(name, adapters, direct=direct)
-    if ROTARY.search(name):
+    if base.config.pairs_rotary_rows and ROTARY.search(name):
         steps.append(lambda rows, _first: interleave_rotary_rows(rows, base.config.head_dim))
     return steps
 

@@ -10,8 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from configs.errors import ConfigError, ToolError
 
-ARCHITECTURES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "llama"}
+ARCHITECTURES = {
+    "LlamaForCausalLM": "llama",
+    "MistralForCausalLM": "llama",
+    "Qwen2ForCausalLM": "qwen2",
+    "Qwen3ForCausalLM": "qwen3",
+}
 """Architectures that can be exported, and llama.cpp's name for them."""
+
+_QWEN3_HEAD_DIM = 128
+"""What transformers takes for a Qwen3 that does not say; all others divide the width by the heads."""
 
 
 class RopeScaling(BaseModel):
@@ -55,6 +63,16 @@ class LlamaConfig(BaseModel):
         """llama.cpp's name of the architecture."""
         return ARCHITECTURES[self.architectures[0]]
 
+    @property
+    def pairs_rotary_rows(self) -> bool:
+        """Whether llama.cpp wants the rows of q and k in pairs; its other architectures keep Hugging Face's halves."""
+        return self.gguf_architecture == "llama"
+
+    @property
+    def states_head_dim(self) -> bool:
+        """Whether a head's size is one of the architecture's own settings: llama.cpp's converter writes it then."""
+        return self.gguf_architecture != "qwen2"
+
     def tensor_shapes(self, vocab_rows: int) -> dict[str, tuple[int, ...]]:
         """Every tensor the checkpoint must hold (without a tied `lm_head`), and its shape."""
         hidden = (self.hidden_size,)
@@ -63,14 +81,22 @@ class LlamaConfig(BaseModel):
             prefix = f"model.layers.{layer}."
             for name, (out, into) in self._linears().items():
                 shapes[f"{prefix}{name}.weight"] = (out, into)
-                if self.attention_bias if name.startswith("self_attn") else self.mlp_bias:
+                if self._has_bias(name):
                     shapes[f"{prefix}{name}.bias"] = (out,)
+            if self.gguf_architecture == "qwen3":
+                shapes[f"{prefix}self_attn.q_norm.weight"] = (self.head_dim,)
+                shapes[f"{prefix}self_attn.k_norm.weight"] = (self.head_dim,)
             shapes[f"{prefix}input_layernorm.weight"] = hidden
             shapes[f"{prefix}post_attention_layernorm.weight"] = hidden
         shapes["model.norm.weight"] = hidden
         if not self.tie_word_embeddings:
             shapes["lm_head.weight"] = (vocab_rows, *hidden)
         return shapes
+
+    def _has_bias(self, name: str) -> bool:
+        if self.gguf_architecture == "qwen2":
+            return name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+        return self.attention_bias if name.startswith("self_attn") else self.mlp_bias
 
     def _linears(self) -> dict[str, tuple[int, int]]:
         hidden, wide = self.hidden_size, self.intermediate_size
@@ -117,13 +143,11 @@ def read_config(folder: Path) -> tuple[LlamaConfig, dict[str, Any]]:
     filled = dict(table)
     if filled.get("num_key_value_heads") is None:
         filled["num_key_value_heads"] = heads
-    if (
-        filled.get("head_dim") is None
-        and isinstance(heads, int)
-        and heads
-        and isinstance(table.get("hidden_size"), int)
-    ):
-        filled["head_dim"] = table["hidden_size"] // heads
+    if filled.get("head_dim") is None:
+        if table["architectures"][0] == "Qwen3ForCausalLM":
+            filled["head_dim"] = _QWEN3_HEAD_DIM
+        elif isinstance(heads, int) and heads and isinstance(table.get("hidden_size"), int):
+            filled["head_dim"] = table["hidden_size"] // heads
     filled["rope"] = _rope(table)
     try:
         return LlamaConfig.model_validate(filled), table
@@ -135,7 +159,7 @@ def read_config(folder: Path) -> tuple[LlamaConfig, dict[str, Any]]:
 def _refuse(table: dict[str, Any], folder: Path) -> None:
     names = table.get("architectures") or ["none named"]
     if not isinstance(names, list) or names[0] not in ARCHITECTURES:
-        raise ConfigError(f"{folder} is a {names[0]}; this command can export {' and '.join(ARCHITECTURES)}")
+        raise ConfigError(f"{folder} is a {names[0]}; this command can export {', '.join(ARCHITECTURES)}")
     if table.get("quantization_config"):
         raise ToolError(f"{folder} is already quantized", hint="merge into the 16-bit checkpoint it was made from")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 MODEL = "tokenizer.model"
 _TOGETHER = (MODEL, "tokenizer.json", "added_tokens.json", "vocab.json", "merges.txt")
 """Files that describe one vocabulary: never mixed from two folders."""
+_TIKTOKEN_LINE = re.compile(rb"[A-Za-z0-9+/]+=* \d+\n")
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json")
 
 
@@ -30,7 +32,20 @@ class TokenizerFiles:
     @property
     def has_model(self) -> bool:
         """Whether there is a SentencePiece model."""
-        return MODEL in self.files
+        return MODEL in self.files and not self.is_tiktoken
+
+    @property
+    def has_json(self) -> bool:
+        """Whether there is a tokenizer.json."""
+        return "tokenizer.json" in self.files
+
+    @property
+    def is_tiktoken(self) -> bool:
+        """Whether tokenizer.model is Llama 3's list of byte pairs, which Meta gives the same name."""
+        if MODEL not in self.files:
+            return False
+        with self.files[MODEL].open("rb") as file:
+            return _TIKTOKEN_LINE.match(file.read(64)) is not None
 
     def json(self, name: str) -> dict[str, Any]:
         """A JSON file's table, empty if there is no such file."""

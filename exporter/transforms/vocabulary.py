@@ -1,11 +1,11 @@
-"""A SentencePiece vocabulary as llama.cpp stores it: token texts, scores and types, one for every embedding row."""
+"""A vocabulary as llama.cpp stores it: token texts, scores and types, one for every embedding row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.tokens import CONTROL, UNUSED, USER_DEFINED, AddedToken, Piece
+from exporter.tokens import CONTROL, NORMAL, UNUSED, USER_DEFINED, AddedToken, Piece
 
 _PAD_SCORE = -10000.0
 _ADDED_SCORE = -1000.0
@@ -39,6 +39,21 @@ def build_vocabulary(pieces: Sequence[Piece], added: Sequence[AddedToken], rows:
         else:
             text = token.text if token.special is None else token.text.replace(_SPACE, " ")
             _put(table, token.id, text, _ADDED_SCORE, USER_DEFINED)
+    return table
+
+
+def build_bpe_vocabulary(vocabulary: Mapping[str, int], added: Sequence[AddedToken], rows: int) -> Vocabulary:
+    """Fill `rows` slots of a byte-level vocabulary, whose scores llama.cpp does not read: it has the merges.
+
+    Every id is below `rows`. Source: `get_vocab_base` in llama.cpp's converter.
+    """
+    table = Vocabulary([f"[PAD{i}]".encode() for i in range(rows)], [0.0] * rows, [UNUSED] * rows)
+    for text, number in vocabulary.items():
+        _put(table, number, text, 0.0, NORMAL)
+    for token in added:
+        special = token.special or looks_special(token.text)
+        text = token.text if special else token.text.replace(_SPACE, " ")
+        _put(table, token.id, text, 0.0, CONTROL if special else USER_DEFINED)
     return table
 
 

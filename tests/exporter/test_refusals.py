@@ -204,7 +204,7 @@ def test_base_without_sentencepiece_model_is_refused_for_gguf_only(base: Path, t
     (base / "tokenizer.model").unlink()
     code, sentence = refusal(base, None, tmp_path / "out" / "m.gguf")
     assert code == 1
-    assert "byte-level BPE" in sentence
+    assert "neither tokenizer.model nor tokenizer.json" in sentence
     words = ["--base", base, "--format", "huggingface", "--output", tmp_path / "folder"]
     assert run_cli("exporter.cli", "merge", *words)[0] == 0
 
