@@ -9,8 +9,12 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs.errors import ConfigError, Parser, common_flags, run
+
+if TYPE_CHECKING:
+    from exporter.merge import MergeResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_merge(commands)
     _add_adapter(commands)
+    _add_quantize(commands)
     _add_inspect(commands)
     _add_verify(commands)
     return parser
@@ -91,6 +96,21 @@ def _add_adapter(commands: argparse._SubParsersAction[Parser]) -> None:
     adapter.add_argument("--name", default="", help="the adapter's name inside the file (default: the output's)")
     _add_output_flags(adapter)
     adapter.set_defaults(handler=_adapter)
+
+
+def _add_quantize(commands: argparse._SubParsersAction[Parser]) -> None:
+    quantize = commands.add_parser(
+        "quantize", help="write an f32, f16 or bf16 GGUF in another type",
+        description="GGUF to GGUF in one streaming pass: the file that llama-quantize makes of it, byte for byte, with "
+        "all its metadata. A file that is quantized already is refused.",
+    )  # fmt: skip
+    quantize.add_argument("source", type=Path, metavar="IN.gguf")
+    quantize.add_argument("--type", required=True, metavar="TYPE", help="as for merge: q4_0, q4_k_m, q8_0, ...")
+    quantize.add_argument("--output", required=True, type=Path, metavar="OUT.gguf", help="the file to write")
+    _add_tensor_type(quantize)
+    quantize.add_argument("--threads", type=_positive, default=0, metavar="N", help="default: one for each core")
+    _add_output_flags(quantize)
+    quantize.set_defaults(handler=_quantize)
 
 
 def _add_inspect(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -160,22 +180,23 @@ def _merge(args: argparse.Namespace) -> int:
     if args.dry_run:
         _print(plan.summary(), report.plan_text(plan), as_json=args.json)
         return 0
-    result = run_merge(plan)
-    if result.already_made:
-        print(f"exporter: {result.output} was already made from the same inputs", file=sys.stderr)
-    _print(report.result_table(result), report.result_text(result), as_json=args.json)
-    return 0
+    return _report(run_merge(plan), as_json=args.json)
 
 
 def _adapter(args: argparse.Namespace) -> int:
-    from exporter import report
     from exporter.adapter_file import export_adapter
 
     result = export_adapter(args.adapter, args.base, args.output, name=args.name, overwrite=args.overwrite)
-    if result.already_made:
-        print(f"exporter: {result.output} was already made from the same inputs", file=sys.stderr)
-    _print(report.result_table(result), report.result_text(result), as_json=args.json)
-    return 0
+    return _report(result, as_json=args.json)
+
+
+def _quantize(args: argparse.Namespace) -> int:
+    from exporter.quantize import QuantizeRequest, quantize_file
+
+    request = QuantizeRequest(
+        args.source, args.type, args.output, tuple(args.tensor_type), args.threads, overwrite=args.overwrite
+    )
+    return _report(quantize_file(request), as_json=args.json)
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -195,6 +216,15 @@ def _verify(args: argparse.Namespace) -> int:
     found = verify(VerifyRequest(args.path, args.base, adapters, args.texts, args.threads))
     _print(found.table(), report.verification_text(found), as_json=args.json)
     return 0 if found.proven else 1
+
+
+def _report(result: MergeResult, *, as_json: bool) -> int:
+    from exporter import report
+
+    if result.already_made:
+        print(f"exporter: {result.output} was already made from the same inputs", file=sys.stderr)
+    _print(report.result_table(result), report.result_text(result), as_json=as_json)
+    return 0
 
 
 def _print(table: dict[str, object], text: str, *, as_json: bool) -> None:

@@ -55,6 +55,12 @@ def fingerprint(settings: Mapping[str, object], inputs: Sequence[tuple[Path, Wei
     return sha256_text(json.dumps(parts, sort_keys=True, ensure_ascii=False))
 
 
+def file_fingerprint(settings: Mapping[str, object], path: Path) -> str:
+    """The same for an export that is made from one file."""
+    parts = {"settings": dict(settings), "version": tool_version(), "files": [path.name, _content_hash(path)]}
+    return sha256_text(json.dumps(parts, sort_keys=True, ensure_ascii=False))
+
+
 def _counts(path: Path) -> bool:
     return path.is_file() and path.suffix in _SMALL and path.name not in _REPORTS
 

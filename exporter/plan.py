@@ -142,12 +142,12 @@ def make_plan(request: MergeRequest) -> ExportPlan:
     return ExportPlan(
         request, base, adapters, tokenizer, formats, name, jobs, header,
         weight_bytes=gguf_file.file_bytes(header, jobs) if header else weight_bytes(jobs),
-        threads=request.threads or _cores(),
+        threads=request.threads or cores(),
         notes=_notes(request, tokenizer),
     )  # fmt: skip
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -165,9 +165,7 @@ def _notes(request: MergeRequest, tokenizer: TokenizerFiles) -> tuple[str, ...]:
         return (f"{request.base} has no tokenizer.model; the folder is written without one",)
     quantized = (request.type or "q4_0") in QUANTIZED or request.tensor_types
     if request.format == "gguf" and quantized and not kernels.has_ggml():
-        return (
-            "llama-cpp-python is not installed: quantizing with numpy, zero blocks may differ in the sign of a zero",
-        )
+        return (kernels.NUMPY_NOTE,)
     return ()
 
 

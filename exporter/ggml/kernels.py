@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _NUMPY_TYPES = frozenset({"q4_0", "q4_1", "q5_0", "q5_1", "q8_0"})
 """What gguf's numpy code can quantize."""
 
+NUMPY_NOTE = "llama-cpp-python is not installed: quantizing with numpy, zero blocks may differ in the sign of a zero"
+
 
 def encoder(dtype: str, *, tensor_name: str, through_f16: bool) -> Callable[[Tensor], memoryview]:
     """Rows [rows, columns] -> their bytes in `dtype`.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.ggml.types import GGML_NUMBERS
 from exporter.sinks.output_file import OutputFile
 from exporter.tensor import FileRecord, TensorJob
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 _ALIGNMENT = 32
+_UINT32 = 4
+"""enum gguf_type (gguf.h)."""
 
 
 def header_bytes(writer: GGUFWriter, jobs: Sequence[TensorJob]) -> bytes:
@@ -35,6 +39,26 @@ def header_bytes(writer: GGUFWriter, jobs: Sequence[TensorJob]) -> bytes:
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     return buffer.getvalue() + bytes(-buffer.tell() % _ALIGNMENT)
+
+
+def header_of_entries(entries: Sequence[bytes], jobs: Sequence[TensorJob]) -> bytes:
+    """Everything before the first tensor's bytes, from metadata entries as another file has them."""
+    parts = [b"GGUF", struct.pack("<IQQ", 3, len(jobs), len(entries)), *entries]
+    offset = 0
+    for job in jobs:
+        name, shape = job.target.name.encode(), job.target.shape
+        parts += [
+            struct.pack("<Q", len(name)), name, struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape)),
+            struct.pack("<IQ", GGML_NUMBERS[job.target.dtype], offset),
+        ]  # fmt: skip
+        offset += job.nbytes + -job.nbytes % _ALIGNMENT
+    header = b"".join(parts)
+    return header + bytes(-len(header) % _ALIGNMENT)
+
+
+def number_entry(key: str, number: int) -> bytes:
+    """One metadata entry: an unsigned number of 32 bits."""
+    return struct.pack("<Q", len(key.encode())) + key.encode() + struct.pack("<II", _UINT32, number)
 
 
 class GgufSink:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import ToolError
+from exporter.sources.positioned import read_into
 from exporter.tensor import ELEMENT_BYTES, TensorSpec, torch_dtype
 
 if TYPE_CHECKING:
@@ -50,22 +50,9 @@ class SafetensorsFile:
         spec = self._specs[name]
         row_bytes = spec.columns * ELEMENT_BYTES[spec.dtype]
         buffer = torch.empty((stop - start) * row_bytes, dtype=torch.uint8)
-        self._read_into(memoryview(buffer.numpy()), self._data_start + self._offsets[name] + start * row_bytes)
+        offset = self._data_start + self._offsets[name] + start * row_bytes
+        read_into(self._file, self.path, memoryview(buffer.numpy()), offset)
         return buffer.view(torch_dtype(spec.dtype)).view(stop - start, spec.columns)
-
-    def _read_into(self, view: memoryview, offset: int) -> None:
-        """Fill `view` from `offset`. Positioned reads, so that threads share one descriptor."""
-        done = 0
-        while done < len(view):
-            if hasattr(os, "preadv"):
-                count = os.preadv(self._file.fileno(), [view[done:]], offset + done)
-            else:  # Windows: no positioned read, so a descriptor of its own for every call
-                with self.path.open("rb", buffering=0) as file:
-                    file.seek(offset + done)
-                    count = file.readinto(view[done:]) or 0
-            if not count:
-                raise ToolError(f"{self.path} became shorter while it was read")
-            done += count
 
     def _read_header(self) -> tuple[bytes, int]:
         length_bytes = self._file.read(8)

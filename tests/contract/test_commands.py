@@ -10,7 +10,7 @@ from tests.tiny import run_cli
 
 COMMANDS = {
     "trainer": {"prepare", "preview", "fit"},
-    "exporter": {"merge", "adapter", "inspect", "verify"},
+    "exporter": {"merge", "adapter", "quantize", "inspect", "verify"},
     "runtime": {"predict", "evaluate", "chat"},
     "tui": {"chat"},
 }
