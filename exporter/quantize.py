@@ -88,7 +88,7 @@ def _shape(source: GgufFile) -> ModelShape:
     architecture = source.value("general.architecture")
     if source.value("general.type") not in (None, "model") or architecture not in _ARCHITECTURES:
         raise ToolError(
-            f"{source.path} holds no model of {', '.join(_ARCHITECTURES)}, whose type rules are known here: its type is "
+            f"{source.path} holds no model of {', '.join(_ARCHITECTURES)}: its type is "
             f"{source.value('general.type') or 'model'}, its architecture {architecture}"
         )
     if source.value(f"{architecture}.expert_count"):
