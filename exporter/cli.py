@@ -15,6 +15,7 @@ from configs.errors import ConfigError, Parser, common_flags, run
 
 if TYPE_CHECKING:
     from exporter.merge import MergeResult
+    from exporter.plan import ExportPlan
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,9 +179,18 @@ def _merge(args: argparse.Namespace) -> int:
     for note in plan.notes:
         print(f"exporter: {note}", file=sys.stderr)
     if args.dry_run:
-        _print(plan.summary(), report.plan_text(plan), as_json=args.json)
-        return 0
+        return _dry_run(plan, as_json=args.json)
     return _report(run_merge(plan), as_json=args.json)
+
+
+def _dry_run(plan: ExportPlan, *, as_json: bool) -> int:
+    from exporter import report
+    from exporter.estimate import estimate
+
+    time = estimate(plan)
+    lines = [report.plan_text(plan), f"time      {time.text()}", "nothing was written (--dry-run)"]
+    _print({**plan.summary(), "seconds": round(time.seconds, 3)}, "\n".join(lines), as_json=as_json)
+    return 0
 
 
 def _adapter(args: argparse.Namespace) -> int:

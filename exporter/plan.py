@@ -100,6 +100,12 @@ class ExportPlan:
         ranks = max((pair.rank for adapter in self.adapters for pair in adapter.pairs.values()), default=0)
         return _IMPORTS_BYTES + 3 * self.threads * 4 * chunk + 2 * 4 * ranks * widest * len(self.adapters)
 
+    def _type_bytes(self) -> dict[str, int]:
+        sizes: Counter[str] = Counter()
+        for job in self.jobs:
+            sizes[job.target.dtype] += job.nbytes
+        return dict(sizes)
+
     def summary(self) -> dict[str, Any]:
         """The plan in figures, for `--dry-run` and `--json`."""
         return {
@@ -109,6 +115,7 @@ class ExportPlan:
             "adapters": [adapter.name for adapter in self.adapters],
             "tensors": len(self.jobs),
             "types": dict(Counter(job.target.dtype for job in self.jobs)),
+            "type_bytes": self._type_bytes(),
             "merged_tensors": sum(len(adapter.pairs) for adapter in self.adapters),
             "bytes": self.weight_bytes,
             "disk_free": free_bytes(self.request.output),

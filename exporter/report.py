@@ -14,9 +14,11 @@ _INDENT = "  "
 
 
 def plan_text(plan: ExportPlan) -> str:
-    """What `--dry-run` prints."""
+    """The plan in lines, for `--dry-run` and `--verbose`."""
     table = plan.summary()
-    types = ", ".join(f"{count} {name}" for name, count in table["types"].items())
+    types = ", ".join(
+        f"{count} {name} of {size_text(table['type_bytes'][name])}" for name, count in table["types"].items()
+    )
     lines = [
         f"base      {table['base']} ({plan.base.config.architectures[0]}, {plan.base.vocab_rows:,} tokens)",
         *(
@@ -29,7 +31,6 @@ def plan_text(plan: ExportPlan) -> str:
         f"tensors   {table['tensors']} ({types})",
         f"formats   {_formats(plan)}",
         f"memory    about {size_text(plan.peak_memory_bytes)} at its peak, {plan.threads} threads",
-        "nothing was written (--dry-run)",
     ]
     return "\n".join(lines)
 
