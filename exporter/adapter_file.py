@@ -7,24 +7,28 @@ gives the right scale there, rsLoRA's root included; where patterns give a weigh
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.atomic import output_is_done
-from configs.errors import require
+from configs.errors import ToolError, require
 from configs.formats import Formats
 from exporter import manifest
+from exporter.adapters import open_adapters
 from exporter.ggml.kernels import encoder
 from exporter.ggml.types import tensor_bytes
 from exporter.gguf_metadata import add_formats, new_writer
 from exporter.merge import MergeResult, check_replaceable, write_gguf
 from exporter.plan import check_disk, check_place
 from exporter.sinks.gguf_file import file_bytes, header_bytes
+from exporter.sources.adapter_tensors import LoraPair
 from exporter.sources.hub import find_folder
 from exporter.sources.huggingface import BaseModel, open_base
-from exporter.sources.peft_adapter import Adapter, LoraPair, open_adapter
+from exporter.sources.peft_adapter import Adapter
+from exporter.sources.weight_files import some
 from exporter.tensor import RowTransform, TensorJob, TensorSpec
 from exporter.transforms.rotary_rows import interleave_rotary_rows
 from exporter.transforms.tensor_names import ROTARY, gguf_name, gguf_order
@@ -32,6 +36,8 @@ from exporter.transforms.tensor_names import ROTARY, gguf_name, gguf_order
 if TYPE_CHECKING:
     from gguf import GGUFWriter
     from torch import Tensor
+
+_log = logging.getLogger(__name__)
 
 _SETTINGS = {"format": "gguf-adapter", "type": "f32"}
 
@@ -51,7 +57,11 @@ def export_adapter(adapter: str, base: str, output: Path, *, name: str = "", ove
     require("torch", "convert")
     require("gguf", "convert")
     model = open_base(find_folder(base, "base model"))
-    lora = open_adapter(find_folder(adapter, "adapter"), model)
+    opened = open_adapters(model, [(adapter, 1.0)])
+    lora = opened.adapters[0]
+    for note in opened.notes:
+        _log.warning("exporter: %s", note)
+    _refuse_what_it_cannot_hold(lora, model)
     check_place(output, [lora.folder, model.folder])
     check_replaceable(output, is_folder=False)
     title = name or output.stem
@@ -68,6 +78,24 @@ def export_adapter(adapter: str, base: str, output: Path, *, name: str = "", ove
     records = write_gguf(output, header, jobs, describe, threads=1, title="adapter")
     files = {key: {"size": record.size, "sha256": record.sha256} for key, record in records.items()}
     return MergeResult(output, files, False, time.monotonic() - start)
+
+
+def _refuse_what_it_cannot_hold(adapter: Adapter, base: BaseModel) -> None:
+    """A llama.cpp LoRA file holds pairs of factors for the base's own matrices, and nothing else."""
+    found = {
+        "DoRA's magnitudes": [name for name, pair in adapter.pairs.items() if pair.magnitude],
+        "an output matrix apart from tied embeddings": [name for name in adapter.pairs if name not in base.specs],
+        "factors of an embedding": [name for name, pair in adapter.pairs.items() if pair.is_embedding],
+        "whole tensors": [name for name, change in adapter.changes.items() if change.full],
+        "rows of tokens": [name for name, change in adapter.changes.items() if change.tokens],
+        "biases": [name for name, change in adapter.changes.items() if change.bias],
+    }
+    for what, names in found.items():
+        if names:
+            raise ToolError(
+                f"a llama.cpp LoRA file cannot hold {what}, which {adapter.folder} has for {some(names)}",
+                hint="exporter merge writes base and adapter as one model",
+            )
 
 
 def _file_alpha(adapter: Adapter) -> float:

@@ -11,10 +11,10 @@ from exporter.ggml import kernels
 from exporter.ggml.mixture import ModelShape, TypeRule, can_be_quantized, choose_types
 from exporter.ggml.types import QUANTIZED, tensor_bytes
 from exporter.gguf_metadata import rope_factors
+from exporter.merge_steps import merge_steps
 from exporter.sources.huggingface import BaseModel
 from exporter.sources.peft_adapter import Adapter
 from exporter.tensor import RowReader, RowTransform, TensorJob, TensorSpec
-from exporter.transforms.merge_lora import LoraFactors, merge_lora
 from exporter.transforms.rotary_rows import interleave_rotary_rows
 from exporter.transforms.tensor_names import ROTARY, gguf_name, gguf_order
 
@@ -80,7 +80,7 @@ def _file_order(specs: Iterable[str], names: Mapping[str, str], file_type: str, 
     if file_type in QUANTIZED:
         return sorted(specs, key=gguf_order)
     home = {name: number for number, file in enumerate(base.weights.files) for name in file.specs}
-    return sorted(specs, key=lambda name: (home[names[name]], names[name]) if name in names else (-1, name))
+    return sorted(specs, key=lambda name: (home.get(names[name], 0), names[name]) if name in names else (-1, name))
 
 
 def _gguf_job(
@@ -108,20 +108,6 @@ def _gguf_steps(name: str, base: BaseModel, adapters: Sequence[Adapter], *, dire
     if base.config.pairs_rotary_rows and ROTARY.search(name):
         steps.append(lambda rows, _first: interleave_rotary_rows(rows, base.config.head_dim))
     return steps
-
-
-def merge_steps(name: str, adapters: Sequence[Adapter], *, direct: bool = False) -> list[RowTransform]:
-    """The transforms that fold all adapters into a base tensor; none if no adapter changes it."""
-    factors = [
-        LoraFactors(adapter.read_a(pair), functools.partial(adapter.read_b, pair), adapter.weight * pair.scale)
-        for adapter in adapters
-        if (pair := adapter.pairs.get(name))
-    ]
-    return [functools.partial(_merge, factors, direct)] if factors else []
-
-
-def _merge(factors: Sequence[LoraFactors], direct: bool, rows: Tensor, first_row: int) -> Tensor:
-    return merge_lora(rows, first_row, factors, keep_float32=direct)
 
 
 def _constant_rows(values: Tensor, start: int, stop: int) -> Tensor:

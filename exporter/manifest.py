@@ -12,7 +12,7 @@ from typing import Any
 from configs.atomic import sha256_file, sha256_text
 from exporter.sources.huggingface import BaseModel
 from exporter.sources.peft_adapter import Adapter
-from exporter.sources.weight_files import WeightFiles
+from exporter.sources.weight_files import Weights
 from exporter.tensor import FileRecord
 
 FOLDER_MANIFEST = "manifest.json"
@@ -40,7 +40,7 @@ def tool_version() -> str:
         return "unknown"
 
 
-def fingerprint(settings: Mapping[str, object], inputs: Sequence[tuple[Path, WeightFiles]]) -> str:
+def fingerprint(settings: Mapping[str, object], inputs: Sequence[tuple[Path, Weights]]) -> str:
     """One hash over everything that decides an export's bytes: settings, tool, and every input folder in order.
 
     Small files and weights up to 64 MiB count whole. Of larger weight files 256 blocks of 64 KiB count, and the time
@@ -105,7 +105,7 @@ def make_manifest(
     }
 
 
-def _describe(weights: WeightFiles) -> list[dict[str, object]]:
+def _describe(weights: Weights) -> list[dict[str, object]]:
     return [{"name": file.path.name, "size": file.size, "header_sha256": file.header_sha256} for file in weights.files]
 
 

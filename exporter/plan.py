@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from configs.errors import ConfigError, MachineError, require
 from configs.formats import Formats
+from exporter.adapters import open_adapters
 from exporter.ggml import kernels
 from exporter.ggml.mixture import TypeRule
 from exporter.ggml.types import EXPORT_TYPES, QUANTIZED
@@ -22,7 +23,7 @@ from exporter.sinks.huggingface import weight_bytes
 from exporter.sizes import size_text
 from exporter.sources.hub import find_folder
 from exporter.sources.huggingface import BaseModel, open_base
-from exporter.sources.peft_adapter import Adapter, open_adapter
+from exporter.sources.peft_adapter import Adapter
 from exporter.sources.tokenizer_files import TokenizerFiles, find_tokenizer
 from exporter.tensor import CHUNK_BYTES, ELEMENT_BYTES, LEAST_ROWS, TensorJob
 
@@ -136,10 +137,8 @@ def make_plan(request: MergeRequest) -> ExportPlan:
     _check_type(request)
     require("torch", "convert")
     require("gguf", "convert")
-    base = open_base(find_folder(request.base, "base model"))
-    adapters = tuple(
-        open_adapter(find_folder(text, "adapter"), base, weight=weight) for text, weight in request.adapters
-    )
+    inputs = open_adapters(open_base(find_folder(request.base, "base model")), request.adapters)
+    base, adapters = inputs.base, inputs.adapters
     folders = [*(adapter.folder for adapter in reversed(adapters)), base.folder]
     check_place(request.output, folders)
     tokenizer = find_tokenizer(folders)
@@ -150,7 +149,7 @@ def make_plan(request: MergeRequest) -> ExportPlan:
         request, base, adapters, tokenizer, formats, name, jobs, header,
         weight_bytes=gguf_file.file_bytes(header, jobs) if header else weight_bytes(jobs),
         threads=request.threads or cores(),
-        notes=_notes(request, tokenizer),
+        notes=(*inputs.notes, *_notes(request, tokenizer)),
     )  # fmt: skip
 
 

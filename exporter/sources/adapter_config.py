@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from configs.errors import ConfigError, ToolError
 from exporter.sources.llama_config import read_json
 
-_HARMLESS = {
+HARMLESS = frozenset({
     "task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
-    "lora_dropout", "megatron_core", "qalora_group_size", "runtime_config", "eva_config",
-}  # fmt: skip
-"""Fields that do not change what a merge gives. (megatron_core and qalora_group_size are filled in everywhere.)"""
+    "lora_dropout", "megatron_core", "qalora_group_size", "runtime_config", "eva_config", "corda_config",
+    "lora_ga_config", "loftq_config",
+})  # fmt: skip
+"""Fields that do not change what a merge gives. megatron_core and qalora_group_size are filled in everywhere; the
+configurations of initializations stay behind in an adapter that was converted to plain LoRA (`init_lora_weights`)."""
 
-_INITS = {"gaussian", "eva", "orthogonal"}
-"""Ways to initialize A that leave the base weights alone; pissa, olora, corda, loftq and lora_ga change them."""
+_INITS = {"gaussian", "eva", "orthogonal", "mica"}
+"""Ways to initialize A and B that leave the base weights alone; pissa, olora, corda, loftq and lora_ga change them."""
 
 
 class AdapterConfig(BaseModel):
@@ -35,6 +37,13 @@ class AdapterConfig(BaseModel):
     rank_pattern: dict[str, int] = {}
     alpha_pattern: dict[str, float] = {}
     use_rslora: bool = False
+    use_dora: bool = False
+    lora_bias: bool = False
+    bias: Literal["none", "all", "lora_only"] = "none"
+    modules_to_save: list[str] | None = None
+    trainable_token_indices: list[int] | dict[str, list[int]] | None = None
+    ensure_weight_tying: bool = False
+    init_lora_weights: bool | str = True
 
     @model_validator(mode="after")
     def _check_patterns(self) -> Self:
@@ -57,11 +66,23 @@ class AdapterConfig(BaseModel):
 
     def targets(self, module: str) -> bool:
         """Whether the configuration says that this module of the base is adapted."""
-        if self.exclude_modules and _matches(self.exclude_modules, module):
+        if self.saves(module) or (self.exclude_modules and _matches(self.exclude_modules, module)):
             return False
         return _matches(self.target_modules, module) and (
             isinstance(self.target_modules, str) or self._in_layers(module)
         )
+
+    def saves(self, module: str) -> bool:
+        """Whether the configuration says that this module is trained and saved whole."""
+        parts = module.split(".")
+        paths = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]  # a block counts with all it holds
+        return any(path.endswith(name) for name in self.modules_to_save or () for path in paths)
+
+    def token_indices(self, module: str) -> list[int]:
+        """The rows of an embedding or output matrix that are trained on their own."""
+        chosen = self.trainable_token_indices or {}
+        by_name = chosen if isinstance(chosen, dict) else {"embed_tokens": chosen}
+        return next((rows for name, rows in by_name.items() if _matches([name], module)), [])
 
     def _in_layers(self, module: str) -> bool:
         if self.layers_to_transform is None or self.layers_to_transform == []:
@@ -99,10 +120,11 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     if table.get("peft_type") != "LORA":
         raise ToolError(f"{folder} is a {table.get('peft_type')} adapter; only LORA can be merged")
     if (folder / "new_embeddings.safetensors").exists():
-        raise ToolError(f"{folder} brings new_embeddings.safetensors, which cannot be merged")
-    refused = [f"{name}={_short(value)}" for name, value in table.items() if not _known(name, value)]
-    if refused:
-        raise ToolError(f"{folder} uses what cannot be merged yet: {', '.join(refused)}")
+        raise ToolError(
+            f"{folder} brings new_embeddings.safetensors, which belongs to no PEFT adapter and cannot be merged",
+            hint="put the new rows into the base's embeddings, or train them with modules_to_save",
+        )
+    _refuse_variants(folder, table)
     try:
         return AdapterConfig.model_validate(table)
     except ValidationError as error:
@@ -110,12 +132,17 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         raise ToolError(f"{path} is no LoRA's: {fields} missing or wrong") from error
 
 
-def _known(name: str, value: Any) -> bool:
-    if not value or name in AdapterConfig.model_fields or name in _HARMLESS:
-        return True
-    if name == "init_lora_weights":
-        return value is True or value in _INITS
-    return name == "bias" and value == "none"
+def _refuse_variants(folder: Path, table: dict[str, Any]) -> None:
+    init = table.get("init_lora_weights", True)
+    if isinstance(init, str) and init not in _INITS:
+        raise ToolError(
+            f"{folder} uses what cannot be merged: init_lora_weights={_short(init)}, which changes the base too",
+            hint="save it once more as plain LoRA: save_pretrained(…, path_initial_model_for_weight_conversion=…)",
+        )
+    known = AdapterConfig.model_fields.keys() | HARMLESS
+    refused = [f"{name}={_short(value)}" for name, value in table.items() if value and name not in known]
+    if refused:
+        raise ToolError(f"{folder} uses what cannot be merged: {', '.join(refused)}")
 
 
 def _short(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from configs.errors import ToolError
 from exporter.sources.llama_config import LlamaConfig, read_config
-from exporter.sources.weight_files import WeightFiles, open_checkpoint, some
+from exporter.sources.weight_files import Weights, open_checkpoint, some
 from exporter.tensor import TensorSpec
 
 EMBEDDINGS = "model.embed_tokens.weight"
@@ -27,7 +27,7 @@ class BaseModel:
     folder: Path
     config: LlamaConfig
     raw_config: Mapping[str, Any]
-    weights: WeightFiles
+    weights: Weights
     specs: Mapping[str, TensorSpec]
     """The tensors to export, in file order: no rotary buffers, no second copy of tied embeddings."""
 

@@ -60,3 +60,7 @@ class PickleFile:
     def read_rows(self, name: str, start: int, stop: int) -> Tensor:
         """Rows [start, stop) as [rows, columns] of the stored type."""
         return self._tensors[name][start:stop].reshape(stop - start, -1).clone()
+
+    def read_columns(self, name: str, start: int, stop: int) -> Tensor:
+        """Columns [start, stop) of a matrix as [rows, stop - start] of the stored type."""
+        return self._tensors[name][:, start:stop].clone()

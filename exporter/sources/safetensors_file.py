@@ -54,6 +54,18 @@ class SafetensorsFile:
         read_into(self._file, self.path, memoryview(buffer.numpy()), offset)
         return buffer.view(torch_dtype(spec.dtype)).view(stop - start, spec.columns)
 
+    def read_columns(self, name: str, start: int, stop: int) -> Tensor:
+        """Columns [start, stop) of a matrix as [rows, stop - start] of the stored type: one read for each row."""
+        import torch
+
+        spec = self._specs[name]
+        size = ELEMENT_BYTES[spec.dtype]
+        buffer = torch.empty((spec.rows, (stop - start) * size), dtype=torch.uint8)
+        first = self._data_start + self._offsets[name] + start * size
+        for row, part in enumerate(buffer.numpy()):
+            read_into(self._file, self.path, memoryview(part), first + row * spec.columns * size)
+        return buffer.view(torch_dtype(spec.dtype))
+
     def _read_header(self) -> tuple[bytes, int]:
         length_bytes = self._file.read(8)
         length = int.from_bytes(length_bytes, "little")

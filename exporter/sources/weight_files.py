@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from configs.errors import ConfigError, ToolError
 from exporter.sources.pickle_file import PickleFile
@@ -18,11 +18,29 @@ if TYPE_CHECKING:
 WeightFile = SafetensorsFile | PickleFile
 
 
+class Weights(Protocol):
+    """A `TensorSource`, and the files that it reads from."""
+
+    @property
+    def files(self) -> Sequence[WeightFile]:
+        """What a fingerprint and a manifest are made of."""
+        ...
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Every tensor."""
+        ...
+
+    def read_rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows [start, stop) as [rows, columns] of the stored type, not shared with anything."""
+        ...
+
+
 class WeightFiles:
     """A `TensorSource` over one or more files."""
 
     def __init__(self, files: Sequence[WeightFile]) -> None:
-        self.files = tuple(files)
+        self.files: Sequence[WeightFile] = tuple(files)
         self._home: dict[str, WeightFile] = {}
         self._specs: dict[str, TensorSpec] = {}
         for file in files:
@@ -40,6 +58,10 @@ class WeightFiles:
     def read_rows(self, name: str, start: int, stop: int) -> Tensor:
         """Rows [start, stop) as [rows, columns] of the stored type."""
         return self._home[name].read_rows(name, start, stop)
+
+    def read_columns(self, name: str, start: int, stop: int) -> Tensor:
+        """Columns [start, stop) of a matrix as [rows, stop - start] of the stored type."""
+        return self._home[name].read_columns(name, start, stop)
 
 
 def open_weight_file(path: Path) -> WeightFile:

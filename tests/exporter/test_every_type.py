@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from exporter import jobs
 from exporter.ggml.types import FILE_TYPES, QUANTIZED
+from exporter.transforms.merge_lora import LoraFactors
 from tests import tiny
 from tests.exporter.conftest import merge
 from tests.exporter.oracles import gguf_keys, gguf_tensors, llama_quantize
@@ -68,8 +68,8 @@ def _slightly_more(build: Callable[..., Any]) -> Callable[..., Any]:
 
 
 FAULTS = {
-    "no rotary permutation": ("interleave_rotary_rows", _unchanged),
-    "wrong scale": ("LoraFactors", _slightly_more(jobs.LoraFactors)),
+    "no rotary permutation": ("exporter.jobs.interleave_rotary_rows", _unchanged),
+    "wrong scale": ("exporter.merge_steps.LoraFactors", _slightly_more(LoraFactors)),
 }
 
 
@@ -80,7 +80,7 @@ def test_faults_show_in_the_bytes(
     """The negative controls of the tests above."""
     plain = merge(bf16_base, tmp_path / "f16.gguf", bf16_adapter, type="f16", name="m")
     llama_quantize(plain, tmp_path / "theirs.gguf", FILE_TYPES["q4_0"])
-    monkeypatch.setattr(jobs, *FAULTS[fault])
+    monkeypatch.setattr(*FAULTS[fault])
     ours = merge(bf16_base, tmp_path / "ours.gguf", bf16_adapter, type="q4_0", name="m")
     assert ours.read_bytes() != (tmp_path / "theirs.gguf").read_bytes()
 

@@ -55,6 +55,8 @@ def configure(folder: Path, file: str = "adapter_config.json", **values: object)
 
 A0 = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 B0 = A0.replace("lora_A", "lora_B")
+M0 = A0.removesuffix(".lora_A.weight")
+E0 = "base_model.model.model.embed_tokens"
 
 
 @pytest.mark.parametrize(
@@ -62,8 +64,18 @@ B0 = A0.replace("lora_A", "lora_B")
     [
         (lambda t: t.pop(B0), "layers.0.self_attn.q_proj.lora_B missing"),
         (lambda t: (t.pop(A0), t.pop(B0)), "promises factors for model.layers.0.self_attn.q_proj"),
-        (lambda t: t.update({"base_model.model.lm_head.weight": torch.ones(640, 64)}), "no plain LoRA factors"),
-        (lambda t: t.update({"base_model.model.x.lora_magnitude_vector": torch.ones(2)}), "no plain LoRA factors"),
+        (lambda t: t.update({"base_model.model.lm_head.lora_C": torch.ones(2)}), "that no LoRA adapter has: base_model"),
+        (lambda t: t.update({A0.replace("lora_A", "lora_A.other"): t.pop(A0)}), "q_proj.lora_A.other"),
+        (lambda t: t.update({f"{M0}.weight": torch.ones(64, 64)}), f"does not account for: {M0}.weight"),
+        (lambda t: t.update({f"{M0}.lora_magnitude_vector": torch.ones(64)}), f"account for: {M0}.lora_magnitude"),
+        (lambda t: t.update({f"{M0}.lora_B.bias": torch.ones(64)}), f"account for: {M0}.lora_B.bias"),
+        (lambda t: t.update({f"{M0}.base_layer.bias": torch.ones(64)}), f"account for: {M0}.base_layer.bias"),
+        (lambda t: t.update({f"{E0}.token_adapter.trainable_tokens_delta": torch.ones(2, 64)}), f"account for: {E0}"),
+        (lambda t: t.update({f"{E0}.lora_embedding_A": torch.ones(8, 640)}), "embed_tokens.lora_embedding_B missing"),
+        (lambda t: t.update({f"{E0}.weight": torch.ones(639, 64)}), "640 x 64 in the base and 639 x 64"),
+        (lambda t: t.update({f"{E0}.weight": torch.ones(641, 64)}), "641 rows and an output matrix of 640"),
+        (lambda t: t.update({f"{E0}.weight": torch.full((640, 64), torch.nan)}), f"not finite: {E0}.weight"),
+        (lambda t: t.update({n.replace("layers", "blocks"): t.pop(n) for n in list(t)}), "base has no model.blocks"),
         (lambda t: t[B0].__setitem__((3, 2), float("nan")), "not finite: " + B0),
         (lambda t: t[A0].__setitem__((0, 0), float("inf")), "not finite: " + A0),
         (lambda t: t.update({A0: torch.ones(7, 64)}), "do not fit each other"),
@@ -71,8 +83,12 @@ B0 = A0.replace("lora_A", "lora_B")
         (lambda t: t.update({A0: torch.ones(8, 32)}), "was trained on another model"),
         (lambda t: t.clear(), "holds no LoRA factors at all"),
     ],
-    ids=["no B", "half", "stranger", "dora vector", "nan", "inf", "ranks", "rank", "width", "empty"],
-)
+    ids=[
+        "no B", "half", "stranger", "adapter name", "weight", "magnitude", "lora bias", "bias", "tokens",
+        "half an embedding", "fewer rows", "rows on one side", "nan rows", "prefix",
+        "nan", "inf", "ranks", "rank", "width", "empty",
+    ],
+)  # fmt: skip
 def test_adapter_tensors_are_all_accounted_for(
     change: Callable[[Tensors], object], words: str, base: Path, adapter: Path, tmp_path: Path
 ) -> None:
@@ -85,9 +101,10 @@ def test_adapter_tensors_are_all_accounted_for(
 @pytest.mark.parametrize(
     "field",
     [
-        {"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"bias": "all"}, {"trainable_token_indices": [3]},
-        {"lora_bias": True}, {"fan_in_fan_out": True}, {"init_lora_weights": "pissa"}, {"layer_replication": [[0, 1]]},
-        {"a_variant_of_tomorrow": {"x": 1}}, {"peft_type": "LOHA"},
+        {"fan_in_fan_out": True}, {"layer_replication": [[0, 1]]}, {"a_variant_of_tomorrow": {"x": 1}},
+        {"peft_type": "LOHA"}, {"alora_invocation_tokens": [1]}, {"use_qalora": True}, {"arrow_config": {"x": 1}},
+        {"target_parameters": ["x"]},
+        *({"init_lora_weights": name} for name in ("pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga")),
     ],
     ids=lambda field: next(iter(field)),
 )  # fmt: skip
@@ -95,6 +112,45 @@ def test_variants_are_refused_by_name(field: dict[str, object], base: Path, adap
     configure(adapter, **field)
     code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
     assert (code == 1 and next(iter(field)) in sentence) or "LOHA" in sentence
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ({"use_dora": True}, "model.layers.0.mlp.down_proj.lora_magnitude_vector"),
+        ({"lora_bias": True}, "q_proj.lora_B.bias"),
+        ({"modules_to_save": ["lm_head"]}, "promises lm_head.weight"),
+        ({"trainable_token_indices": [3]}, "promises model.embed_tokens.token_adapter.trainable_tokens_delta"),
+    ],
+    ids=lambda field: next(iter(field)) if isinstance(field, dict) else "",
+)
+def test_what_the_configuration_promises_must_be_there(
+    field: dict[str, object], words: str, base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    configure(adapter, **field)
+    code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
+    assert code == 1
+    assert words in sentence
+
+
+def test_every_field_of_the_installed_peft_is_merged_harmless_or_refused(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    import dataclasses
+
+    from peft import LoraConfig
+
+    from exporter.sources.adapter_config import HARMLESS, AdapterConfig
+
+    refused = {
+        "fan_in_fan_out", "megatron_config", "velora_config", "alora_invocation_tokens", "use_qalora",
+        "monteclora_config", "layer_replication", "target_parameters", "use_bdlora", "arrow_config", "kasa_config",
+    }  # fmt: skip
+    fields = {field.name for field in dataclasses.fields(LoraConfig)}
+    assert fields == AdapterConfig.model_fields.keys() | HARMLESS | refused
+    configure(adapter, **dict.fromkeys(refused, True))
+    sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")[1]
+    assert all(f"{name}=True" in sentence for name in refused)
 
 
 @pytest.mark.parametrize("shape", [{"layers": 3}, {"hidden": 32, "heads": 2}, {"kv_heads": 4}], ids=str)
