@@ -45,7 +45,8 @@ def encoder(dtype: str, *, tensor_name: str, through_f16: bool) -> Callable[[Ten
 
     def encode(rows: Tensor) -> memoryview:
         check_range(rows, F16_MAX, tensor_name)  # beyond it, the f16 scales and minima of the blocks overflow too
-        return quantize(rows.half().float() if through_f16 else rows.float())
+        rows = rows.float()
+        return quantize(rows.half().float() if through_f16 else rows)
 
     return encode
 

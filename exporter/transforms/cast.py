@@ -21,6 +21,8 @@ def cast(rows: Tensor, dtype: str, *, tensor_name: str) -> Tensor:
             report success).
     """
     check_range(rows, F16_MAX if dtype == "f16" else float("inf"), tensor_name)
+    if dtype == "f16":
+        rows = rows.float()  # exact, and the two vectorized steps take a third of bf16's own way to f16
     return rows.to(torch_dtype(dtype))
 
 

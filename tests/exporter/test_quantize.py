@@ -48,6 +48,14 @@ def test_merge_then_quantize_is_merge(bf16_base: Path, bf16_adapter: Path, tmp_p
     assert quantize(source, tmp_path / "twice.gguf", "q4_k_s", *rule).read_bytes() == once.read_bytes()
 
 
+def test_verify_proves_it_against_base_and_adapter(bf16_base: Path, bf16_adapter: Path, tmp_path: Path) -> None:
+    source = merge(bf16_base, tmp_path / "f16.gguf", bf16_adapter, type="f16", name="m")
+    path = quantize(source, tmp_path / "q.gguf", "q4_k_m", "--tensor-type", "ffn_up=q6_k")
+    code, out, err = run_cli("exporter.cli", "verify", path, "--base", bf16_base, "--adapter", bf16_adapter)
+    assert code == 0, out + err
+    assert run_cli("exporter.cli", "verify", path, "--base", bf16_base)[0] == 1
+
+
 def test_outputs_that_exist(bf16_base: Path, tmp_path: Path) -> None:
     source = merge(bf16_base, tmp_path / "f16.gguf", type="f16")
     words = ["quantize", source, "--output", tmp_path / "q.gguf"]
