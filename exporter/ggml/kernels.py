@@ -1,4 +1,4 @@
-"""Quantization of rows, by ggml's own kernel where llama-cpp-python is installed, else by gguf's numpy code.
+"""Quantization of rows, by ggml's own kernel where llama-cpp-python is installed, else in numpy.
 
 ggml's kernel is called in the library that llama-quantize is built on, so the bytes are those of the same installed
 llama-cpp-python: another compiler, or the same with other flags, may round another way (a multiply and an add that are
@@ -24,8 +24,8 @@ from exporter.transforms.cast import F16_MAX, cast, check_range
 if TYPE_CHECKING:
     from torch import Tensor
 
-_NUMPY_TYPES = frozenset({"q4_0", "q4_1", "q5_0", "q5_1", "q8_0"})
-"""What gguf's numpy code can quantize."""
+_NUMPY_TYPES = frozenset({"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q6_K"})
+"""What numpy can quantize: gguf's code, and ours for q6_K."""
 
 NUMPY_NOTE = "llama-cpp-python is not installed: quantizing with numpy, zero blocks may differ in the sign of a zero"
 
@@ -106,6 +106,10 @@ def _quantize_ggml(dtype: str, rows: Tensor) -> memoryview:
 
 
 def _quantize_numpy(dtype: str, rows: Tensor) -> memoryview:
+    if dtype == "q6_K":
+        from exporter.ggml.q6_k import quantize_q6_k
+
+        return memoryview(quantize_q6_k(rows.contiguous().numpy()).tobytes())
     gguf = require("gguf", "convert")
     blocks = gguf.quantize(rows.contiguous().numpy(), gguf.GGMLQuantizationType(GGML_NUMBERS[dtype]))
     return memoryview(blocks).cast("B")

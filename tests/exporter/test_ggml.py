@@ -34,27 +34,35 @@ def test_without_llama_cpp_numpy_quantizes_and_says_so(tiny_base: Path, tmp_path
     assert "quantizing with numpy" in err
 
 
-@pytest.mark.usefixtures("no_llama_cpp")
-def test_without_llama_cpp_q6_k_names_the_extra(bf16_base: Path, tmp_path: Path) -> None:
-    words = ["--base", bf16_base, "--format", "gguf", "--output", tmp_path / "m.gguf"]
-    code, _, err = run_cli("exporter.cli", "merge", *words)
-    assert code == 3
-    assert "lora2edge[export]" in err
-    assert not list(tmp_path.iterdir())
-    assert merge(bf16_base, tmp_path / "q8.gguf", type="q8_0").exists()
+@pytest.mark.parametrize("kind", ["ordinary", "on the borders", "zeros among them", "of many sizes", "denormal"])
+def test_our_q6_k_is_ggmls(kind: str) -> None:
+    draw = torch.Generator().manual_seed(1)
+    rows = torch.randn(96, 512, generator=draw)
+    if kind == "on the borders":
+        rows = torch.randint(-8, 9, (96, 512), generator=draw) / 8
+    elif kind == "zeros among them":
+        rows[:, :256], rows[:, 300:320], rows[5] = 0, 0, -0.0
+    elif kind == "of many sizes":
+        rows *= 10.0 ** torch.randint(-20, 4, rows.shape, generator=draw)
+    elif kind == "denormal":
+        rows = (rows * 1e-7).half().float()
+    assert bytes(kernels._quantize_numpy("q6_K", rows)) == bytes(kernels._quantize_ggml("q6_K", rows))
 
 
 @pytest.mark.usefixtures("no_llama_cpp")
 def test_without_llama_cpp_k_types_name_the_extra_and_the_old_types_work(
-    bf16_base: Path, tiny_base: Path, tmp_path: Path
+    bf16_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for file_type in ("q2_k", "q3_k_m", "q4_k_m", "q5_k_s", "q6_k", "iq4_nl", "iq4_xs"):
+    for file_type in ("q2_k", "q3_k_m", "q4_k_m", "q5_k_s", "iq4_nl", "iq4_xs"):
         words = ["--base", bf16_base, "--format", "gguf", "--output", tmp_path / "m.gguf", "--type", file_type]
         code, _, err = run_cli("exporter.cli", "merge", *words)
         assert (code, "lora2edge[export]" in err) == (3, True), err
     assert not list(tmp_path.iterdir())
-    for file_type in ("q4_1", "q5_0", "q5_1", "q8_0"):
-        assert merge(tiny_base, tmp_path / f"{file_type}.gguf", type=file_type).exists()
+    for file_type in ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q6_k"):
+        here = merge(bf16_base, tmp_path / f"{file_type}.gguf", type=file_type, name="m").read_bytes()
+        monkeypatch.undo()
+        assert here == merge(bf16_base, tmp_path / "with" / f"{file_type}.gguf", type=file_type, name="m").read_bytes()
+        monkeypatch.setattr(kernels, "_library_path", lambda: None)
 
 
 def test_rotary_orders_are_inverse_and_pair_halves() -> None:
