@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = Parser(
-        prog="exporter", description="Base model and adapters -> huggingface folder or GGUF, in one low-memory pass."
+        prog="exporter",
+        description="Base model and adapters -> huggingface or pth folder or GGUF, in one low-memory pass.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_merge(commands)
@@ -40,13 +41,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_merge(commands: argparse._SubParsersAction[Parser]) -> None:
     merge = commands.add_parser(
-        "merge", help="merge adapters into a base model and write it as huggingface or GGUF",
+        "merge", help="merge adapters into a base model and write it as huggingface, pth or GGUF",
         description="One streaming pass from a base model and any number of adapters to any format. Memory does not "
         "grow with the model, and no intermediate model is written. The older scripts' words work too: --base_model, "
         "--lora_model A,B, --output_type, --output_dir (a GGUF lands in DIR/ggml-model-TYPE.gguf), --verbose.",
     )  # fmt: skip
     merge.add_argument(
-        "--base", "--base_model", required=True, metavar="BASE", help="folder in Hugging Face layout, or a hub id"
+        "--base",
+        "--base_model",
+        required=True,
+        metavar="BASE",
+        help="folder in Hugging Face's layout or Meta's (pth), or a hub id",
     )
     merge.add_argument(
         "--adapter", action="append", default=[], metavar="ADAPTER[=WEIGHT]",
@@ -57,13 +62,13 @@ def _add_merge(commands: argparse._SubParsersAction[Parser]) -> None:
         "--format",
         "--output_type",
         required=True,
-        choices=("huggingface", "gguf"),
-        help="what to write: a folder, or a GGUF file",
+        choices=("huggingface", "pth", "gguf"),
+        help="what to write: a folder in Hugging Face's or Meta's layout, or a GGUF file",
     )
     merge.add_argument(
         "--type", default="", metavar="TYPE",
         help="gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, "
-        "q5_k_s, q5_k_m, q6_k, iq4_nl, iq4_xs (default q4_0); huggingface: f32, f16, bf16 (default the base's)",
+        "q5_k_s, q5_k_m, q6_k, iq4_nl, iq4_xs (default q4_0); huggingface, pth: f32, f16, bf16 (default the base's)",
     )  # fmt: skip
     _add_tensor_type(merge)
     rounding = merge.add_mutually_exclusive_group()
@@ -79,6 +84,7 @@ def _add_merge(commands: argparse._SubParsersAction[Parser]) -> None:
     place.add_argument("--output", type=Path, metavar="PATH", help="GGUF file, or folder")
     place.add_argument("--output_dir", type=Path, help=argparse.SUPPRESS)
     merge.add_argument("--name", default="", help="the model's name inside the GGUF (default: the output's)")
+    merge.add_argument("--shards", type=_positive, default=0, metavar="N", help="pth: files to divide into (default 1)")
     merge.add_argument("--threads", type=_positive, default=0, metavar="N", help="default: one for each core")
     merge.add_argument("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
     merge.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
@@ -117,7 +123,7 @@ def _add_quantize(commands: argparse._SubParsersAction[Parser]) -> None:
 def _add_inspect(commands: argparse._SubParsersAction[Parser]) -> None:
     inspect = commands.add_parser(
         "inspect", help="say what is in a GGUF, a model folder or an adapter folder",
-        description="Metadata, tensors, types and sizes of a GGUF, a huggingface folder or an adapter folder; "
+        description="Metadata, tensors, types and sizes of a GGUF, a huggingface or pth folder or an adapter folder; "
         "with a manifest beside it, whether the files are still what it says.",
     )  # fmt: skip
     inspect.add_argument("path", type=Path, metavar="PATH")
@@ -170,8 +176,8 @@ def _merge(args: argparse.Namespace) -> int:
     adapters = [*args.adapter, *filter(None, args.lora_model.split(","))]
     request = MergeRequest(
         args.base, tuple(_weighted(text) for text in adapters), args.format, args.type, _output(args),
-        name=args.name, threads=args.threads, overwrite=args.overwrite, tensor_types=tuple(args.tensor_type),
-        direct=args.direct,
+        name=args.name, threads=args.threads, shards=args.shards, overwrite=args.overwrite,
+        tensor_types=tuple(args.tensor_type), direct=args.direct,
     )  # fmt: skip
     plan = make_plan(request)
     if args.verbose:

@@ -1,4 +1,4 @@
-"""What is in a GGUF, a huggingface folder or an adapter folder. Nothing is loaded but headers; no torch."""
+"""What is in a GGUF, a model folder or an adapter folder. Nothing is loaded but headers; no torch but for pth."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from configs.atomic import sha256_file
 from configs.errors import ConfigError, ToolError, require
 from exporter import manifest
+from exporter.meta_layout import PARAMS
 from exporter.sources.llama_config import read_json
-from exporter.sources.weight_files import WeightFiles, open_checkpoint
+from exporter.sources.meta_pth import is_meta_folder, open_meta
+from exporter.sources.weight_files import Weights, open_checkpoint
 from exporter.tensor import ELEMENT_BYTES
 
 if TYPE_CHECKING:
@@ -39,10 +41,12 @@ def inspect_path(path: Path) -> dict[str, Any]:
     ):
         if (path / config).is_file():
             return _inspect_folder(path, kind, path / config, open_checkpoint(path, stems))
+    if is_meta_folder(path):
+        return _inspect_folder(path, "pth folder", path / PARAMS, open_meta(path)[2])
     raise ConfigError(f"{path} is neither a model folder nor an adapter folder", hint="no config.json there")
 
 
-def _inspect_folder(path: Path, kind: str, config: Path, weights: WeightFiles) -> dict[str, Any]:
+def _inspect_folder(path: Path, kind: str, config: Path, weights: Weights) -> dict[str, Any]:
     tensors = [
         {
             "name": spec.name,

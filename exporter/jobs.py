@@ -44,7 +44,7 @@ def huggingface_job(
         functools.partial(base.weights.read_rows, spec.name),
         functools.partial(merge_steps, spec.name, adapters, direct=direct),
         kernels.encoder(dtype, tensor_name=spec.name, through_f16=False),
-        row_unit=_head_rows(spec.name, base),
+        row_unit=head_rows(spec.name, base),
     )
 
 
@@ -97,13 +97,14 @@ def _gguf_job(
         TensorSpec(spec.name, spec.shape, dtype),
         tensor_bytes(spec, dtype),
         read,
-        functools.partial(_gguf_steps, source, base, adapters, direct=encoding.direct),
+        functools.partial(gguf_steps, source, base, adapters, direct=encoding.direct),
         kernels.encoder(dtype, tensor_name=spec.name, through_f16=through_f16),
-        row_unit=_head_rows(source, base),
+        row_unit=head_rows(source, base),
     )
 
 
-def _gguf_steps(name: str, base: BaseModel, adapters: Sequence[Adapter], *, direct: bool) -> list[RowTransform]:
+def gguf_steps(name: str, base: BaseModel, adapters: Sequence[Adapter], *, direct: bool) -> list[RowTransform]:
+    """The transforms of a tensor on its way to a GGUF: merged, and rotary rows in llama.cpp's order."""
     steps = merge_steps(name, adapters, direct=direct)
     if base.config.pairs_rotary_rows and ROTARY.search(name):
         steps.append(lambda rows, _first: interleave_rotary_rows(rows, base.config.head_dim))
@@ -114,5 +115,6 @@ def _constant_rows(values: Tensor, start: int, stop: int) -> Tensor:
     return values[start:stop].view(stop - start, 1)
 
 
-def _head_rows(name: str, base: BaseModel) -> int:
+def head_rows(name: str, base: BaseModel) -> int:
+    """Rows that must stay together: those of one head, where heads are reordered."""
     return base.config.head_dim if ROTARY.search(name) else 1

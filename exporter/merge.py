@@ -17,10 +17,13 @@ from configs.errors import ConfigError
 from configs.formats import FORMAT_FILE
 from configs.progress import show
 from exporter import manifest
+from exporter.meta_layout import PARAMS
+from exporter.meta_output import params_table
 from exporter.pipeline import run_pass
 from exporter.plan import ExportPlan, check_disk
 from exporter.sinks.gguf_file import GgufSink
 from exporter.sinks.huggingface import HuggingfaceSink, make_readable
+from exporter.sinks.meta_pth import MetaSink
 from exporter.tensor import FileRecord, TensorJob, TensorSink
 
 _TEMPLATE_FILE = "chat_template.jinja"
@@ -46,7 +49,7 @@ def run_merge(plan: ExportPlan) -> MergeResult:
         OSError: the disk filled up on the way; nothing is left under the final name.
     """
     start = time.monotonic()
-    output, is_folder = plan.request.output, plan.request.format == "huggingface"
+    output, is_folder = plan.request.output, plan.request.format != "gguf"
     parts = [(adapter.folder, adapter.weights) for adapter in plan.adapters]
     inputs = manifest.fingerprint(plan.settings, [*parts, (plan.base.folder, plan.base.weights)])
     recorded = manifest.recorded_fingerprint(output, is_folder=is_folder)
@@ -64,7 +67,7 @@ def run_merge(plan: ExportPlan) -> MergeResult:
 def check_replaceable(output: Path, *, is_folder: bool) -> None:
     """Refuse a file where a folder is to be, and a folder where a file is to be."""
     if is_folder and output.is_file():
-        raise ConfigError(f"--output {output} is a file; --format huggingface writes a folder")
+        raise ConfigError(f"--output {output} is a file; this format is a folder")
     if not is_folder and output.is_dir():
         raise ConfigError(
             f"--output {output} is a folder; --format gguf writes a file", hint=f"{output / 'model.gguf'}"
@@ -107,7 +110,7 @@ def write_gguf(
 
 def _write_folder(plan: ExportPlan, inputs: str) -> Mapping[str, FileRecord]:
     with staged_folder(plan.request.output) as folder:
-        with _closing(HuggingfaceSink(folder, plan.jobs)) as sink:
+        with _closing(_folder_sink(plan, folder)) as sink:
             show(run_pass(plan.jobs, sink, threads=plan.threads), "merge" if plan.adapters else "convert")
             records = dict(sink.finish())
         for name in _write_small_files(plan, folder):
@@ -116,6 +119,12 @@ def _write_folder(plan: ExportPlan, inputs: str) -> Mapping[str, FileRecord]:
         (folder / manifest.FOLDER_MANIFEST).write_text(_json(table), encoding="utf-8", newline="\n")
         make_readable(folder)
     return records
+
+
+def _folder_sink(plan: ExportPlan, folder: Path) -> TensorSink:
+    if plan.request.format == "pth":
+        return MetaSink(folder, plan.jobs, plan.cut_axes, plan.shards)
+    return HuggingfaceSink(folder, plan.jobs)
 
 
 @contextmanager
@@ -128,12 +137,15 @@ def _closing(sink: TensorSink) -> Iterator[TensorSink]:
 
 
 def _write_small_files(plan: ExportPlan, folder: Path) -> list[str]:
-    """Configuration, tokenizer and formats of a huggingface folder; returns their names."""
-    texts = {"config.json": _json(merged_config(plan))}
+    """Configuration, tokenizer and formats of a folder; returns their names."""
     copies = dict(plan.tokenizer.files)
     generation = plan.base.folder / "generation_config.json"
-    if generation.is_file():
-        copies[generation.name] = generation
+    if plan.request.format == "pth":
+        texts = {PARAMS: _json(params_table(plan.base))}
+    else:
+        texts = {"config.json": _json(merged_config(plan))}
+        if generation.is_file():
+            copies[generation.name] = generation
     if plan.formats:
         texts[FORMAT_FILE] = plan.formats.to_toml()
         texts[_TEMPLATE_FILE] = plan.formats.prompt.chat_template

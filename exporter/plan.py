@@ -18,7 +18,8 @@ from exporter.ggml.mixture import TypeRule
 from exporter.ggml.types import EXPORT_TYPES, QUANTIZED
 from exporter.gguf_metadata import model_writer
 from exporter.jobs import Encoding, gguf_jobs, huggingface_job
-from exporter.sinks import gguf_file
+from exporter.meta_output import check_fits, cut_axes, pth_jobs
+from exporter.sinks import gguf_file, meta_pth
 from exporter.sinks.huggingface import weight_bytes
 from exporter.sizes import size_text
 from exporter.sources.hub import find_folder
@@ -27,7 +28,7 @@ from exporter.sources.peft_adapter import Adapter
 from exporter.sources.tokenizer_files import TokenizerFiles, find_tokenizer
 from exporter.tensor import CHUNK_BYTES, ELEMENT_BYTES, LEAST_ROWS, TensorJob
 
-Format = Literal["huggingface", "gguf"]
+Format = Literal["huggingface", "pth", "gguf"]
 
 _IMPORTS_BYTES = 260 << 20
 """Resident memory of Python with torch and gguf before any work (measured on Linux x86-64, torch 2.13, CPU build)."""
@@ -41,7 +42,7 @@ class MergeRequest:
     adapters: tuple[tuple[str, float], ...]
     format: Format
     type: str
-    """Empty: the base's for huggingface, q4_0 for gguf."""
+    """Empty: q4_0 for gguf, the base's for the others."""
     output: Path
     name: str = ""
     threads: int = 0
@@ -50,6 +51,8 @@ class MergeRequest:
     """`REGEX=TYPE`, for gguf: types of one's own for tensors, before all rules."""
     direct: bool = False
     """Without the roundings that merging, converting and quantizing one after another would make."""
+    shards: int = 0
+    """Files to divide a pth checkpoint into; 0 for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class ExportPlan:
     name: str
     jobs: tuple[TensorJob, ...]
     header: bytes
-    """Of the GGUF; empty for huggingface."""
+    """Of the GGUF; empty for folders."""
     weight_bytes: int
     """Bytes of the GGUF, or of the weight files."""
     threads: int
@@ -81,8 +84,19 @@ class ExportPlan:
             "weights": [adapter.weight for adapter in self.adapters],
             "tensor_types": list(self.request.tensor_types),
             "roundings": "direct" if self.request.direct else "compat",
+            **({"shards": self.shards} if self.request.format == "pth" else {}),
             "kernels": kernels.kernels_name() if self._is_quantized else "torch",
         }
+
+    @property
+    def shards(self) -> int:
+        """Files that a pth checkpoint is divided into."""
+        return self.request.shards or 1
+
+    @property
+    def cut_axes(self) -> list[int | None]:
+        """The dimension of every tensor that shards of a pth checkpoint divide."""
+        return cut_axes(self.jobs, embeddings_by_rows=not self.tokenizer.has_model)
 
     @property
     def _is_quantized(self) -> bool:
@@ -147,10 +161,18 @@ def make_plan(request: MergeRequest) -> ExportPlan:
     jobs, header = _lay_out(request, base, adapters, tokenizer, formats, name)
     return ExportPlan(
         request, base, adapters, tokenizer, formats, name, jobs, header,
-        weight_bytes=gguf_file.file_bytes(header, jobs) if header else weight_bytes(jobs),
+        weight_bytes=_weight_bytes(request, jobs, header, tokenizer),
         threads=request.threads or cores(),
         notes=(*inputs.notes, *_notes(request, tokenizer)),
     )  # fmt: skip
+
+
+def _weight_bytes(request: MergeRequest, jobs: Sequence[TensorJob], header: bytes, tokenizer: TokenizerFiles) -> int:
+    if request.format == "gguf":
+        return gguf_file.file_bytes(header, jobs)
+    if request.format == "huggingface":
+        return weight_bytes(jobs)
+    return meta_pth.output_bytes(jobs, cut_axes(jobs, embeddings_by_rows=not tokenizer.has_model), request.shards or 1)
 
 
 def cores() -> int:
@@ -164,10 +186,12 @@ def _check_type(request: MergeRequest) -> None:
         raise ConfigError(f"--type {request.type} is none of {request.format}'s: {', '.join(known)}")
     if request.tensor_types and request.format != "gguf":
         raise ConfigError(f"--tensor-type is for --format gguf; a {request.format} folder is of one type")
+    if request.shards and request.format != "pth":
+        raise ConfigError(f"--shards is for --format pth; {request.format} has its own rules")
 
 
 def _notes(request: MergeRequest, tokenizer: TokenizerFiles) -> tuple[str, ...]:
-    if request.format == "huggingface" and not tokenizer.has_model:
+    if request.format != "gguf" and not tokenizer.has_model:
         return (f"{request.base} has no tokenizer.model; the folder is written without one",)
     quantized = (request.type or "q4_0") in QUANTIZED or request.tensor_types
     if request.format == "gguf" and quantized and not kernels.has_ggml():
@@ -196,6 +220,9 @@ def _lay_out(
             huggingface_job(spec, request.type or spec.dtype, base, adapters, direct=request.direct)
             for spec in base.specs.values()
         ), b""
+    if request.format == "pth":
+        check_fits(base, request.shards or 1)
+        return pth_jobs(base, adapters, request.type, direct=request.direct), b""
     file_type = request.type or "q4_0"
     rules = tuple(TypeRule.parse(text) for text in request.tensor_types)
     jobs = gguf_jobs(base, adapters, Encoding(file_type, rules, request.direct))

@@ -37,7 +37,7 @@ def _download(hub_id: str, what: str) -> Path:
     try:
         folder = Path(hub.snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, "*.safetensors"]))
         if not any(folder.glob("*.safetensors")):
-            folder = Path(hub.snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, "*.bin"]))
+            folder = Path(hub.snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, "*.bin", "consolidated.*.pth"]))
     except errors.LocalEntryNotFoundError as error:
         raise ToolError(f"{what} {hub_id} is no folder here, and the hub cannot be reached") from error
     except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:

@@ -1,4 +1,4 @@
-"""A base model in Hugging Face layout: configuration, weights and their completeness."""
+"""A base model in Hugging Face's layout or Meta's: configuration, weights and their completeness."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from configs.errors import ToolError
 from exporter.sources.llama_config import LlamaConfig, read_config
+from exporter.sources.meta_pth import is_meta_folder, open_meta
 from exporter.sources.weight_files import Weights, open_checkpoint, some
 from exporter.tensor import TensorSpec
 
@@ -42,6 +43,13 @@ class BaseModel:
         return self.specs[EMBEDDINGS].rows
 
 
+def _open(folder: Path) -> tuple[LlamaConfig, dict[str, Any], Weights]:
+    if is_meta_folder(folder):
+        return open_meta(folder)
+    config, raw = read_config(folder)
+    return config, raw, open_checkpoint(folder, ("model", "pytorch_model"))
+
+
 def open_base(folder: Path) -> BaseModel:
     """Open and check a base model.
 
@@ -49,8 +57,7 @@ def open_base(folder: Path) -> BaseModel:
         ConfigError: no base model there, or an architecture that cannot be exported.
         ToolError: damaged, incomplete or quantized.
     """
-    config, raw = read_config(folder)
-    weights = open_checkpoint(folder, ("model", "pytorch_model"))
+    config, raw, weights = _open(folder)
     specs = {name: spec for name, spec in weights.specs.items() if not _BUFFERS.search(name)}
     if config.tie_word_embeddings:
         specs.pop(OUTPUT, None)

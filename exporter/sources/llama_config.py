@@ -138,7 +138,20 @@ def read_config(folder: Path) -> tuple[LlamaConfig, dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f"{folder} has no config.json", hint="a base model is a folder in Hugging Face layout")
     table = read_json(path)
-    _refuse(table, folder)
+    return parse_config(table, path), table
+
+
+def parse_config(table: dict[str, Any], path: Path) -> LlamaConfig:
+    """Check a configuration.
+
+    Args:
+        path: where it was read, for messages.
+
+    Raises:
+        ConfigError: of an architecture that cannot be exported.
+        ToolError: a number is missing, or the model is quantized.
+    """
+    _refuse(table, path.parent)
     heads = table.get("num_attention_heads")
     filled = dict(table)
     if filled.get("num_key_value_heads") is None:
@@ -150,7 +163,7 @@ def read_config(folder: Path) -> tuple[LlamaConfig, dict[str, Any]]:
             filled["head_dim"] = table["hidden_size"] // heads
     filled["rope"] = _rope(table)
     try:
-        return LlamaConfig.model_validate(filled), table
+        return LlamaConfig.model_validate(filled)
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
         raise ToolError(f"{path} is no Llama's: {fields} missing or wrong") from error
