@@ -21,6 +21,7 @@ from exporter.meta_layout import PARAMS
 from exporter.meta_output import params_table
 from exporter.pipeline import run_pass
 from exporter.plan import ExportPlan, check_disk
+from exporter.segmentation import check_segmentation
 from exporter.sinks.gguf_file import GgufSink
 from exporter.sinks.huggingface import HuggingfaceSink, make_readable
 from exporter.sinks.meta_pth import MetaSink
@@ -78,8 +79,12 @@ def _write_gguf(plan: ExportPlan, inputs: str) -> Mapping[str, FileRecord]:
     describe = functools.partial(
         manifest.make_manifest, plan.settings, base=plan.base, adapters=plan.adapters, inputs=inputs
     )
-    title = "merge" if plan.adapters else "convert"
-    return write_gguf(plan.request.output, plan.header, plan.jobs, describe, threads=plan.threads, title=title)
+    return write_gguf(
+        plan.request.output, plan.header, plan.jobs, describe,
+        threads=plan.threads,
+        title="merge" if plan.adapters else "convert",
+        check=functools.partial(check_segmentation, tokenizer=plan.tokenizer, formats=plan.formats),
+    )  # fmt: skip
 
 
 def write_gguf(
@@ -90,18 +95,22 @@ def write_gguf(
     *,
     threads: int,
     title: str,
+    check: Callable[[Path], None] | None = None,
 ) -> Mapping[str, FileRecord]:
     """Write a GGUF and the manifest beside it, both or neither.
 
     Args:
         describe: the manifest's table, from what was written.
         title: of the progress bar.
+        check: raises if the file is not what it should be; it is removed then.
     """
     beside = manifest.manifest_path(output, is_folder=False)
     with staged_file(beside) as staged_manifest, staged_file(output) as staged:
         with _closing(GgufSink(staged, output.name, header, jobs)) as sink:
             show(run_pass(jobs, sink, threads=threads), title)
             records = sink.finish()
+        if check:
+            check(staged)
         staged_manifest.write_text(_json(describe(records)), encoding="utf-8", newline="\n")
         # From here until both files are renamed there is no manifest, rather than that of the file before.
         beside.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from configs.errors import ConfigError, MachineError, require
 from configs.formats import Formats
 from exporter.adapters import open_adapters
-from exporter.ggml import kernels
+from exporter.ggml import kernels, llama_child
 from exporter.ggml.mixture import TypeRule
 from exporter.ggml.types import EXPORT_TYPES, QUANTIZED
 from exporter.gguf_metadata import model_writer
@@ -191,12 +191,15 @@ def _check_type(request: MergeRequest) -> None:
 
 
 def _notes(request: MergeRequest, tokenizer: TokenizerFiles) -> tuple[str, ...]:
-    if request.format != "gguf" and not tokenizer.has_model:
-        return (f"{request.base} has no tokenizer.model; the folder is written without one",)
-    quantized = (request.type or "q4_0") in QUANTIZED or request.tensor_types
-    if request.format == "gguf" and quantized and not kernels.has_ggml():
-        return (kernels.NUMPY_NOTE,)
-    return ()
+    if request.format != "gguf":
+        missing = f"{request.base} has no tokenizer.model; the folder is written without one"
+        return () if tokenizer.has_model else (missing,)
+    notes = []
+    if ((request.type or "q4_0") in QUANTIZED or request.tensor_types) and not kernels.has_ggml():
+        notes.append(kernels.NUMPY_NOTE)
+    if not llama_child.has_llama_cpp():
+        notes.append("llama-cpp-python is not installed: the GGUF's tokenizer is not checked against the sources'")
+    return tuple(notes)
 
 
 def check_place(output: Path, inputs: Sequence[Path]) -> None:

@@ -7,28 +7,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.errors import ToolError, require
+from configs.errors import ToolError
 from exporter.ggml import llama_child
+from exporter.segmentation import source_ids
 from exporter.sources.tokenizer_files import MODEL, TokenizerFiles
 from exporter.verification.check import Check
 from exporter.verification.written import Written, WrittenGguf
-
-
-def source_ids(tokenizer: TokenizerFiles, texts: Sequence[str]) -> list[list[int]]:
-    """Each text's ids by SentencePiece, or by tokenizer.json where there is no SentencePiece model; no special tokens.
-
-    Raises:
-        ToolError: the tokenizer's files are damaged, or there are none.
-    """
-    if tokenizer.has_model:
-        processor = tokenizer.processor()
-        return [list(processor.encode(text)) for text in texts]
-    if "tokenizer.json" not in tokenizer.files:
-        raise ToolError("the sources have neither tokenizer.model nor tokenizer.json")
-    tokenizers = require("tokenizers", "convert")
-    encoder = tokenizers.Tokenizer.from_file(str(tokenizer.files["tokenizer.json"]))
-    encoder.encode_special_tokens = True  # text is text, whatever it looks like
-    return [encoder.encode(text, add_special_tokens=False).ids for text in texts]
 
 
 def check_tokenizer(written: Written, tokenizer: TokenizerFiles, texts: Sequence[str]) -> list[Check]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from configs.errors import ConfigError, ToolError, require
 from exporter import manifest
-from exporter.check_texts import CHECK_TEXTS
 from exporter.ggml.types import FILE_TYPES
 from exporter.plan import ExportPlan, MergeRequest, make_plan
 from exporter.tensor import ELEMENT_BYTES
@@ -64,11 +63,12 @@ def verify(request: VerifyRequest) -> Verification:
         raise ConfigError("--adapter needs --base: adapters are proven merged into a base")
     if not request.path.exists():
         raise ConfigError(f"{request.path} does not exist")
-    texts = _read_texts(request.texts) if request.texts else list(CHECK_TEXTS)
+    texts = _read_texts(request.texts) if request.texts else None
     return Verification(request.path, tuple(_checks(request, texts)))
 
 
-def _checks(request: VerifyRequest, texts: Sequence[str]) -> Iterator[Check]:
+def _checks(request: VerifyRequest, texts: Sequence[str] | None) -> Iterator[Check]:
+    from exporter.segmentation import built_in_texts
     from exporter.verification.hashes import check_hashes, check_sources
     from exporter.verification.metadata import check_metadata
     from exporter.verification.tensors import check_tensors
@@ -92,6 +92,7 @@ def _checks(request: VerifyRequest, texts: Sequence[str]) -> Iterator[Check]:
     yield check_sources(table, plan)
     yield check_metadata(written, plan)
     yield from check_tensors(written, plan.jobs, threads=plan.threads)
+    texts = texts or built_in_texts(plan.tokenizer)
     yield from check_tokenizer(written, plan.tokenizer, texts)
     yield _logits(request, written, plan, texts)
 
@@ -123,9 +124,9 @@ def _folder_type(written: Written) -> str:
 
 
 def _logits(request: VerifyRequest, written: Written, plan: ExportPlan, texts: Sequence[str]) -> Check:
+    from exporter.segmentation import source_ids
     from exporter.verification.logits import check_logits
     from exporter.verification.reference import MergedModel
-    from exporter.verification.tokenizer import source_ids
 
     if not isinstance(written, WrittenGguf):
         return Check("logits", "not checked", "only a GGUF's are; every tensor of the folder was compared")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,28 @@ def merge(
     code, _, err = run_cli("exporter.cli", "merge", *words)
     assert code == 0, err
     return output
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_process_for_each_vocabulary() -> Iterator[None]:
+    """llama.cpp is asked once about each vocabulary: most exports of a test run have the same."""
+    from exporter.ggml import llama_child
+
+    ask = llama_child.tokenize
+    answers: dict[object, list[list[int]]] = {}
+
+    def remember(path: Path, texts: Sequence[str]) -> list[list[int]]:
+        head = path.read_bytes()
+        start = head.find(b"tokenizer.ggml.")
+        vocabulary = head[start : head.find(b"tokenizer.chat_template", start)]
+        key = (hashlib.sha256(vocabulary).digest(), tuple(texts))
+        if start < 0 or key not in answers:
+            answers[key] = ask(path, texts)
+        return answers[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(llama_child, "tokenize", remember)
+        yield
 
 
 @pytest.fixture(scope="session")
