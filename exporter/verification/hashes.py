@@ -40,6 +40,10 @@ def check_sources(table: Mapping[str, Any] | None, plan: ExportPlan) -> Check:
     """The given base and adapters are those of the manifest, to the byte."""
     if table is None or "base" not in table:
         return Check("sources", "not checked", "there is no manifest that names them")
+    if "base" not in table:
+        source = table.get("source")
+        name = source.get("name") if isinstance(source, dict) else "something else"
+        return Check("sources", "not checked", f"the manifest names {name}, which this was made from, and no base")
     wrong = _other_sources(table, plan)
     if wrong:
         return Check("sources", "differs", wrong)

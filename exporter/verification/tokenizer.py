@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from configs.errors import ToolError
 from exporter.ggml import llama_child
@@ -17,10 +20,23 @@ from exporter.verification.written import Written, WrittenGguf
 
 def check_tokenizer(written: Written, tokenizer: TokenizerFiles, texts: Sequence[str]) -> list[Check]:
     """The export's tokenizer against the sources'."""
+    form = _unicode_form(tokenizer)
+    if isinstance(written, WrittenGguf) and form:
+        # llama.cpp normalizes nothing, and a GGUF cannot tell it to: what it is given must be in this form already.
+        texts = [unicodedata.normalize(form, text) for text in texts]
+        check = _check_gguf(written, texts, source_ids(tokenizer, texts))
+        return [replace(check, detail=f"{check.detail} ({form} texts: llama.cpp does not normalize)")]
     expected = source_ids(tokenizer, texts)
     if isinstance(written, WrittenGguf):
         return [_check_gguf(written, texts, expected)]
     return [_check_files(written.path, tokenizer), _check_transformers(written.path, texts, expected)]
+
+
+def _unicode_form(tokenizer: TokenizerFiles) -> Literal["NFC", "NFD", "NFKC", "NFKD"] | None:
+    """The Unicode form that the tokenizer brings text into, where that is all its normalizer does."""
+    normalizer = None if tokenizer.has_model else tokenizer.json("tokenizer.json").get("normalizer")
+    kind = normalizer.get("type") if isinstance(normalizer, dict) else None
+    return kind if kind in ("NFC", "NFD", "NFKC", "NFKD") else None
 
 
 def _check_gguf(written: WrittenGguf, texts: Sequence[str], expected: Sequence[Sequence[int]]) -> Check:

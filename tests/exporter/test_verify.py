@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests import tiny
+from tests.exporter import byte_level
 from tests.exporter.conftest import merge
 from tests.tiny import run_cli
 
@@ -315,3 +316,32 @@ def test_own_roundings_and_types_are_taken_from_the_manifest(
     assert code == 0, checks
     plain = kind == "f16" and "ffn_down=q8_0" not in words
     assert checks["logits"][0] == ("ok" if plain else "measured")
+
+
+def test_a_quantized_gguf_is_proven_against_base_and_adapter(
+    exports: dict[str, Path], tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "q5_0.gguf"
+    code, _, err = run_cli("exporter.cli", "quantize", exports["f16"], "--type", "q5_0", "--output", path)
+    assert code == 0, err
+    code, checks = verify(path, tiny_base, tiny_adapter)
+    assert code == 0, checks
+    assert checks["tensors"][0] == "ok"
+    assert checks["sources"] == (
+        "not checked", "the manifest names f16.gguf, which this was made from, and no base"
+    )  # fmt: skip
+
+
+@SLOW
+@pytest.mark.parametrize("kind", ["f32", "f16"])
+@pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "llama"])
+def test_other_architectures_are_proven(architecture: str, kind: str, tmp_path: Path) -> None:
+    base = byte_level.model(tmp_path / "base", architecture)
+    code, checks = verify(merge(base, tmp_path / "m.gguf", type=kind), base)
+    assert code == 0, checks
+    assert checks["logits"][0] == "ok"
+    assert checks["tokenizer"][0] == "ok"
+    assert ("NFC" in checks["tokenizer"][1]) is (architecture != "llama")
+    code, checks = verify(merge(base, tmp_path / "folder", format="huggingface"), base)
+    assert code == 0, checks
+    assert "tokenizer.json copied" in checks["tokenizer"][1]
