@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tests import tiny
 from tests.exporter import byte_level
+from tests.exporter.adapters import make_adapter
 from tests.exporter.conftest import merge
 from tests.tiny import run_cli
 
@@ -345,3 +347,27 @@ def test_other_architectures_are_proven(architecture: str, kind: str, tmp_path: 
     code, checks = verify(merge(base, tmp_path / "folder", format="huggingface"), base)
     assert code == 0, checks
     assert "tokenizer.json copied" in checks["tokenizer"][1]
+
+
+@SLOW
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"use_dora": True, "target_modules": ["q_proj", "down_proj", "lm_head"]},
+        {"target_modules": ["v_proj", "embed_tokens", "lm_head"]},
+        {"modules_to_save": ["embed_tokens", "lm_head", "norm"]},
+        {"rows": 700, "trainable_token_indices": list(range(640, 700))},
+    ],
+    ids=["dora", "embedding", "whole modules", "grown vocabulary"],
+)
+def test_every_kind_of_adapter_is_proven(fields: dict[str, Any], tiny_base: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(tiny_base, tmp_path / "adapter", **fields)
+    for kind in ("f32", "q8_0"):
+        path = merge(tiny_base, tmp_path / f"{kind}.gguf", adapter, type=kind)
+        code, checks = verify(path, tiny_base, adapter)
+        assert code == 0, checks
+        assert checks["logits"][0] == ("ok" if kind == "f32" else "measured")
+    folder = merge(tiny_base, tmp_path / "folder", adapter, format="huggingface")
+    code, checks = verify(folder, tiny_base, adapter)
+    assert code == 0, checks
+    assert verify(path, tiny_base)[0] == 1
