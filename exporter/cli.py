@@ -148,7 +148,7 @@ def _add_verify(commands: argparse._SubParsersAction[Parser]) -> None:
         "a GGUF against a forward pass over the sources. Each check says ok, differs, measured (a figure without a "
         "verdict) or not checked. Exit code 0: nothing differs; 1: something does.",
     )  # fmt: skip
-    verify.add_argument("path", type=Path, metavar="PATH", help="GGUF file or huggingface folder")
+    verify.add_argument("path", type=Path, metavar="PATH", help="GGUF file, huggingface or pth folder")
     verify.add_argument("--base", default="", metavar="BASE", help="the base model it was made from: folder or hub id")
     verify.add_argument(
         "--adapter", action="append", default=[], metavar="ADAPTER[=WEIGHT]", help="those merged into it, in order"

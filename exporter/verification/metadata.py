@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.merge import merged_config
+from exporter.meta_output import params_table
 from exporter.plan import ExportPlan
 from exporter.sources.weight_files import some
 from exporter.verification.check import Check
@@ -16,6 +17,8 @@ from exporter.verification.written import Written, WrittenFolder, read_gguf
 
 def check_metadata(written: Written, plan: ExportPlan) -> Check:
     """Compare what the export says of the model with what it would say if it were made now."""
+    if isinstance(written, WrittenFolder) and written.format == "pth":
+        return _compare("params.json", written.keys, params_table(plan.base))
     if isinstance(written, WrittenFolder):
         return _compare("config.json", written.keys, merged_config(plan))
     with written.path.open("rb") as file:

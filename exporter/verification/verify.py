@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from configs.errors import ConfigError, ToolError, require
 from exporter import manifest
 from exporter.ggml.types import FILE_TYPES
 from exporter.plan import ExportPlan, MergeRequest, make_plan
-from exporter.tensor import ELEMENT_BYTES
+from exporter.sources.huggingface import EMBEDDINGS, OUTPUT
+from exporter.tensor import ELEMENT_BYTES, TensorJob
 from exporter.verification.check import Check
 from exporter.verification.written import Written, WrittenGguf, open_written
 
@@ -91,10 +92,10 @@ def _checks(request: VerifyRequest, texts: Sequence[str] | None) -> Iterator[Che
     plan = make_plan(_as_merged(request, written, table))
     yield check_sources(table, plan)
     yield check_metadata(written, plan)
-    yield from check_tensors(written, plan.jobs, threads=plan.threads)
+    yield from check_tensors(written, _comparable_jobs(written, plan), threads=plan.threads)
     texts = texts or built_in_texts(plan.tokenizer)
     yield from check_tokenizer(written, plan.tokenizer, texts)
-    yield _logits(request, written, plan, texts)
+    yield _logits(written, plan, texts)
 
 
 def _as_merged(request: VerifyRequest, written: Written, table: Mapping[str, Any] | None) -> MergeRequest:
@@ -104,10 +105,22 @@ def _as_merged(request: VerifyRequest, written: Written, table: Mapping[str, Any
     file_type = str(recorded.get("type") or (_file_type(written) if is_gguf else _folder_type(written)))
     name = str(recorded.get("name") or written.keys.get("general.name") or "")
     return MergeRequest(
-        request.base, request.adapters, "gguf" if is_gguf else "huggingface", file_type.replace("base", ""),
-        request.path, name=name, threads=request.threads, tensor_types=tuple(recorded.get("tensor_types") or ()),
-        direct=recorded.get("roundings") == "direct",
+        request.base, request.adapters, "gguf" if isinstance(written, WrittenGguf) else written.format,
+        file_type.replace("base", ""), request.path, name=name, threads=request.threads,
+        tensor_types=tuple(recorded.get("tensor_types") or ()), direct=recorded.get("roundings") == "direct",
+        shards=int(recorded.get("shards") or 0),
     )  # fmt: skip
+
+
+def _comparable_jobs(written: Written, plan: ExportPlan) -> Sequence[TensorJob]:
+    """The tensors as `written` names them: a pth folder is read as a huggingface one, its tied output written out."""
+    if isinstance(written, WrittenGguf) or written.format == "huggingface":
+        return plan.jobs
+    jobs = make_plan(replace(plan.request, format="huggingface", shards=0)).jobs
+    if any(job.target.name == OUTPUT for job in jobs):
+        return jobs
+    embeddings = next(job for job in jobs if job.target.name == EMBEDDINGS)
+    return [*jobs, replace(embeddings, target=replace(embeddings.target, name=OUTPUT))]
 
 
 def _file_type(written: Written) -> str:
@@ -123,21 +136,18 @@ def _folder_type(written: Written) -> str:
     return types.pop() if len(types) == 1 else "base"
 
 
-def _logits(request: VerifyRequest, written: Written, plan: ExportPlan, texts: Sequence[str]) -> Check:
+def _logits(written: Written, plan: ExportPlan, texts: Sequence[str]) -> Check:
     from exporter.segmentation import source_ids
     from exporter.verification.logits import check_logits
     from exporter.verification.reference import MergedModel
 
     if not isinstance(written, WrittenGguf):
         return Check("logits", "not checked", "only a GGUF's are; every tensor of the folder was compared")
-    as_folder = MergeRequest(
-        request.base, request.adapters, "huggingface", "f32", request.path, direct=plan.request.direct
-    )
-    merged = make_plan(as_folder)
+    merged = make_plan(replace(plan.request, format="huggingface", type="f32", tensor_types=()))
     processor = plan.tokenizer.processor() if plan.tokenizer.has_model else None
     start = [processor.bos_id()] if processor and processor.bos_id() >= 0 else []
     ids = start + [number for text in source_ids(plan.tokenizer, texts) for number in text]
-    model = MergedModel(merged.base.config, merged.jobs)
+    model = MergedModel(plan.base.config, merged.jobs)
     plain = all(spec.dtype in ELEMENT_BYTES for spec in written.specs.values())
     return check_logits(written, _file_type(written) if plain else "quantized", model, ids[:_TOKENS])
 

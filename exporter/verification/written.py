@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from configs.errors import ConfigError, ToolError
 from exporter.ggml.kernels import plain_bytes
 from exporter.inspect_path import open_gguf
+from exporter.meta_layout import PARAMS
 from exporter.sources.llama_config import read_json
-from exporter.sources.weight_files import WeightFiles, open_checkpoint
+from exporter.sources.meta_pth import is_meta_folder, open_meta
+from exporter.sources.weight_files import Weights, open_checkpoint
 from exporter.tensor import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFolder:
-    """A huggingface folder."""
+    """A huggingface folder, or Meta's layout read as one."""
 
     path: Path
-    weights: WeightFiles
+    format: Literal["huggingface", "pth"]
+    weights: Weights
+    """Under Hugging Face's names and in its row order; the shards of a pth folder put together."""
     keys: Mapping[str, Any]
-    """`config.json`."""
+    """`config.json`, or `params.json`."""
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
@@ -68,13 +72,17 @@ def open_written(path: Path) -> Written:
         return read_gguf(path)
     if not path.is_dir():
         raise ConfigError(f"{path} does not exist")
+    if is_meta_folder(path):
+        return WrittenFolder(path, "pth", open_meta(path)[2], read_json(path / PARAMS))
     if not (path / "config.json").is_file():
-        raise ConfigError(f"{path} is no exported model", hint="a GGUF file, or a folder with a config.json")
+        raise ConfigError(
+            f"{path} is no exported model", hint="a GGUF file, or a folder with config.json or params.json"
+        )
     try:
         weights = open_checkpoint(path, ("model", "pytorch_model"))
     except ConfigError as error:  # a model folder without weights is no wrong argument, it is a lost export
         raise ToolError(str(error)) from error
-    return WrittenFolder(path, weights, read_json(path / "config.json"))
+    return WrittenFolder(path, "huggingface", weights, read_json(path / "config.json"))
 
 
 def read_gguf(path: Path) -> WrittenGguf:

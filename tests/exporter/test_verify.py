@@ -371,3 +371,33 @@ def test_every_kind_of_adapter_is_proven(fields: dict[str, Any], tiny_base: Path
     code, checks = verify(folder, tiny_base, adapter)
     assert code == 0, checks
     assert verify(path, tiny_base)[0] == 1
+
+
+@pytest.mark.parametrize(("tied", "shards"), [(False, 2), pytest.param(True, 1, marks=SLOW)])
+def test_pth_folders_are_proven(tied: bool, shards: int, tmp_path: Path) -> None:
+    base = tiny.base(tmp_path / "base", tied=tied, dtype="bfloat16")
+    adapter = tiny.adapter(base, tmp_path / "adapter")
+    folder = merge(base, tmp_path / "pth", adapter, format="pth", shards=shards)
+    code, checks = verify(folder, base, adapter)
+    assert code == 0, checks
+    for name in ("manifest", "sources", "metadata", "tensor table", "tensors", "tokenizer"):
+        assert checks[name][0] == "ok", checks[name]
+    assert "pth folder" in checks["transformers' tokenizer"][1]
+    (folder / "manifest.json").unlink()
+    code, checks = verify(folder, base, f"{adapter}=1.5")
+    assert code == 1
+    assert "14 of" in checks["tensors"][1]
+    params = json.loads((folder / "params.json").read_text())
+    (folder / "params.json").write_text(json.dumps(params | {"rope_theta": 5.0}))
+    code, checks = verify(folder, base, adapter)
+    assert code == 1
+    assert checks["tensors"][0] == "ok"
+    assert "rope_theta" in checks["metadata"][1]
+
+
+def test_a_pth_base_is_proven_too(tiny_base: Path, tmp_path: Path) -> None:
+    base = merge(tiny_base, tmp_path / "pth", format="pth")
+    path = merge(base, tmp_path / "m.gguf", type="f16")
+    code, checks = verify(path, base)
+    assert code == 0, checks
+    assert checks["logits"][0] == "ok"
