@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.errors import ToolError
+from exporter.as_trained import choose_base
 from exporter.sources.adapted_base import adapt
 from exporter.sources.adapter_folder import adapter_folder
 from exporter.sources.hub import find_folder
@@ -26,21 +27,29 @@ class Inputs:
     notes: tuple[str, ...]
 
 
-def open_adapters(base: BaseModel, requested: Sequence[tuple[str, float]]) -> Inputs:
+def open_adapters(base: BaseModel, requested: Sequence[tuple[str, float]], *, as_trained: bool = False) -> Inputs:
     """Open adapters (folder or hub id, and weight) onto a base.
+
+    Args:
+        as_trained: onto the base as the quantizer left it when they were trained.
 
     Raises:
         ConfigError: an argument names no adapter, or several.
         ToolError: an adapter that cannot be merged, or not together with the others.
     """
-    adapters: tuple[Adapter, ...] = ()
     notes: list[str] = []
-    given = base
-    for text, weight in requested:
+    folders = []
+    for text, _ in requested:
         top = find_folder(text, "adapter")
         folder = adapter_folder(top)
         if folder != top:
             notes.append(f"the adapter taken is {folder}, the only one in {top}")
+        folders.append(folder)
+    given, said = choose_base(base, folders, as_trained=as_trained)
+    notes += said
+    adapters: tuple[Adapter, ...] = ()
+    base = given
+    for folder, (_, weight) in zip(folders, requested, strict=True):
         adapter = open_adapter(folder, base, weight=weight)
         if weight != 1.0 and any(change.full or change.tokens for change in adapter.changes.values()):
             notes.append(f"the weight {weight:g} of {folder} applies to what it adds, not to the tensors it replaces")

@@ -80,6 +80,11 @@ def _add_merge(commands: argparse._SubParsersAction[Parser]) -> None:
         "--direct", action="store_true",
         help="round once, from the float32 sum to the type: f16 keeps more of the adapter, q4_0 gains nothing",
     )  # fmt: skip
+    merge.add_argument(
+        "--as-trained", action="store_true",
+        help="merge an adapter that was trained on a 4-bit or 8-bit base (its training.json says so) onto the values "
+        "that the quantizer had made of the base, not onto the original ones",
+    )  # fmt: skip
     place = merge.add_mutually_exclusive_group(required=True)
     place.add_argument("--output", type=Path, metavar="PATH", help="GGUF file, or folder")
     place.add_argument("--output_dir", type=Path, help=argparse.SUPPRESS)
@@ -177,7 +182,7 @@ def _merge(args: argparse.Namespace) -> int:
     request = MergeRequest(
         args.base, tuple(_weighted(text) for text in adapters), args.format, args.type, _output(args),
         name=args.name, threads=args.threads, shards=args.shards, overwrite=args.overwrite,
-        tensor_types=tuple(args.tensor_type), direct=args.direct,
+        tensor_types=tuple(args.tensor_type), direct=args.direct, as_trained=args.as_trained,
     )  # fmt: skip
     plan = make_plan(request)
     if args.verbose:

@@ -53,6 +53,8 @@ class MergeRequest:
     """Without the roundings that merging, converting and quantizing one after another would make."""
     shards: int = 0
     """Files to divide a pth checkpoint into; 0 for one."""
+    as_trained: bool = False
+    """Onto the base as the quantizer left it when the adapters were trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class ExportPlan:
             "tensor_types": list(self.request.tensor_types),
             "roundings": "direct" if self.request.direct else "compat",
             **({"shards": self.shards} if self.request.format == "pth" else {}),
+            "as_trained": self.request.as_trained,
             "kernels": kernels.kernels_name() if self._is_quantized else "torch",
         }
 
@@ -151,7 +154,9 @@ def make_plan(request: MergeRequest) -> ExportPlan:
     _check_type(request)
     require("torch", "convert")
     require("gguf", "convert")
-    inputs = open_adapters(open_base(find_folder(request.base, "base model")), request.adapters)
+    inputs = open_adapters(
+        open_base(find_folder(request.base, "base model")), request.adapters, as_trained=request.as_trained
+    )
     base, adapters = inputs.base, inputs.adapters
     folders = [*(adapter.folder for adapter in reversed(adapters)), base.folder]
     check_place(request.output, folders)

@@ -31,6 +31,7 @@ def plan_text(plan: ExportPlan) -> str:
         f"tensors   {table['tensors']} ({types})",
         f"formats   {_formats(plan)}",
         f"memory    about {size_text(plan.peak_memory_bytes)} at its peak, {plan.threads} threads",
+        *(f"note      {note}" for note in plan.notes),
     ]
     return "\n".join(lines)
 

@@ -51,10 +51,9 @@ class AdaptedWeights:
         """Rows [start, stop) as [rows, columns] of the base's type."""
         change = self._adapter.changes.get(name, Change())
         if change.full:
-            rows = self._adapter.weights.read_rows(change.full, start, stop)
+            rows = self._adapter.weights.read_rows(change.full, start, stop).to(torch_dtype(self._specs[name].dtype))
         else:
             rows = self._base.read_rows(EMBEDDINGS if name == OUTPUT and self._untied else name, start, stop)
-        rows = rows.to(torch_dtype(self._specs[name].dtype))
         if change.tokens:
             numbers = self._rows[name]
             for row in range(start, stop):
