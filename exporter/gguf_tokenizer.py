@@ -81,7 +81,10 @@ def _add_rebuilt(
     writer: GGUFWriter, base: BaseModel, tokenizer: TokenizerFiles, found: TokenizerJson, formats: Formats | None
 ) -> None:
     """SentencePiece without its model: scores from the ranks of merges (the usual converter gives all -1000)."""
-    _log.warning("%s has no tokenizer.model; scores are rebuilt from the merges of tokenizer.json", found.path.parent)
+    _log.warning(
+        "%s has no tokenizer.model: scores come from tokenizer.json, which may segment extended vocabularies otherwise",
+        found.path.parent,
+    )
     pieces = rebuild_pieces(found)
     settings = {token.id for token in tokenizer.added()}
     beyond = [token for token in found.added if token.id >= len(pieces) and token.id not in settings]
@@ -124,6 +127,8 @@ def _add_bpe(
     writer.add_tokenizer_pre(name)
     writer.add_token_list(table.tokens)
     writer.add_token_types(table.kinds)
+    # gguf remarks on every Llama 3 that BOS stands between two texts, which no GGUF has to do with.
+    logging.getLogger("gguf.vocab").setLevel(logging.ERROR)
     special = _special_tokens(base, tokenizer, load_merges=True)
     processors = found.table.get("post_processor") or {}
     if any(step.get("type") == "ByteLevel" for step in processors.get("processors", [processors])):

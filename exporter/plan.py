@@ -168,7 +168,7 @@ def make_plan(request: MergeRequest) -> ExportPlan:
         request, base, adapters, tokenizer, formats, name, jobs, header,
         weight_bytes=_weight_bytes(request, jobs, header, tokenizer),
         threads=request.threads or cores(),
-        notes=(*inputs.notes, *_notes(request, tokenizer)),
+        notes=(*inputs.notes, *_notes(request, base, tokenizer)),
     )  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def _check_type(request: MergeRequest) -> None:
         raise ConfigError(f"--shards is for --format pth; {request.format} has its own rules")
 
 
-def _notes(request: MergeRequest, tokenizer: TokenizerFiles) -> tuple[str, ...]:
+def _notes(request: MergeRequest, base: BaseModel, tokenizer: TokenizerFiles) -> tuple[str, ...]:
     if request.format != "gguf":
         missing = f"{request.base} has no tokenizer.model; the folder is written without one"
         return () if tokenizer.has_model else (missing,)
@@ -204,6 +204,8 @@ def _notes(request: MergeRequest, tokenizer: TokenizerFiles) -> tuple[str, ...]:
         notes.append(kernels.NUMPY_NOTE)
     if not llama_child.has_llama_cpp():
         notes.append("llama-cpp-python is not installed: the GGUF's tokenizer is not checked against the sources'")
+    if base.config.attends_to:
+        notes.append(f"the model attends to the last {base.config.attends_to:,} tokens, llama.cpp lets it see all")
     return tuple(notes)
 
 

@@ -57,6 +57,15 @@ class LlamaConfig(BaseModel):
     attention_bias: bool = False
     mlp_bias: bool = False
     rope: RopeScaling
+    sliding_window: int | None = None
+    use_sliding_window: bool = True
+    """Only Qwen says it; its default there is no."""
+
+    @property
+    def attends_to(self) -> int | None:
+        """Tokens that a query can look back to, where that is less than the context; None for all."""
+        window = self.sliding_window if self.use_sliding_window else None
+        return window if window and window < self.max_position_embeddings else None
 
     @property
     def gguf_architecture(self) -> str:
@@ -162,6 +171,8 @@ def parse_config(table: dict[str, Any], path: Path) -> LlamaConfig:
         elif isinstance(heads, int) and heads and isinstance(table.get("hidden_size"), int):
             filled["head_dim"] = table["hidden_size"] // heads
     filled["rope"] = _rope(table)
+    if table["architectures"][0].startswith("Qwen"):
+        filled.setdefault("use_sliding_window", False)
     try:
         return LlamaConfig.model_validate(filled)
     except ValidationError as error:

@@ -110,3 +110,21 @@ def test_other_architectures_are_refused_by_name(name: str, tmp_path: Path) -> N
     assert code == 2
     assert name in err
     assert "Qwen3ForCausalLM" in err
+
+
+@pytest.mark.parametrize(
+    ("values", "noted"),
+    [
+        ({"sliding_window": 512, "use_sliding_window": True}, True),
+        ({"sliding_window": 512, "use_sliding_window": False}, False),
+        ({"sliding_window": 4096, "use_sliding_window": True}, False),
+    ],
+)
+def test_narrow_attention_is_said(values: dict[str, Any], noted: bool, tmp_path: Path) -> None:
+    base = byte_level.model(tmp_path / "base", "qwen2")
+    table = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(table | values))
+    words = ["--base", base, "--format", "gguf", "--output", tmp_path / "m.gguf", "--dry-run"]
+    code, _, err = run_cli("exporter.cli", "merge", *words)
+    assert code == 0
+    assert ("attends to the last 512 tokens" in err) is noted
