@@ -6,6 +6,7 @@ import json
 import struct
 from pathlib import Path
 
+import gguf
 import pytest
 
 from exporter.ggml.types import FILE_TYPES
@@ -79,6 +80,28 @@ def test_a_quantized_file_is_refused_with_the_remedy(bf16_base: Path, tmp_path: 
     quantize(source, tmp_path / "out.gguf", "q8_0")  # every tensor is of its type already: copied
     llama_quantize(source, tmp_path / "theirs.gguf", FILE_TYPES["q8_0"])
     assert (tmp_path / "out.gguf").read_bytes() == (tmp_path / "theirs.gguf").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("plain", "file_type", "bits", "reason"),
+    [
+        ("f16", "q4_0", b"\x00\x7e", "not finite"),
+        ("f32", "q4_k_m", b"\x00\x00\x80\x7f", "not finite"),
+        ("bf16", "f16", b"\x00\x48", "more than f16 can"),
+    ],
+)
+def test_values_that_no_file_should_hold(
+    plain: str, file_type: str, bits: bytes, reason: str, bf16_base: Path, tmp_path: Path
+) -> None:
+    good = merge(bf16_base, tmp_path / "plain.gguf", type=plain)
+    data = bytearray(good.read_bytes())
+    matrix = next(tensor for tensor in gguf.GGUFReader(good).tensors if tensor.name == "blk.1.ffn_up.weight")
+    data[matrix.data_offset : matrix.data_offset + len(bits)] = bits
+    (tmp_path / "bad.gguf").write_bytes(data)
+    words = ["quantize", tmp_path / "bad.gguf", "--type", file_type, "--output", tmp_path / "out" / "m.gguf"]
+    code, _, err = run_cli("exporter.cli", *words)
+    assert (code, reason in err, matrix.name in err) == (1, True, True), err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_other_files_are_refused(bf16_base: Path, bf16_adapter: Path, tmp_path: Path) -> None:

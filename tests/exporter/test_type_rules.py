@@ -48,7 +48,7 @@ def test_real_models_get_llama_quantizes_types(tmp_path: Path) -> None:
         assert not differences(types, REAL[name], file_type), name
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [6, pytest.param(30, marks=pytest.mark.slow)])
 def test_random_models_get_llama_quantizes_types(count: int, tmp_path: Path) -> None:
     draw = random.Random(4)
     models = [random_skeleton(draw) for _ in range(count)]
