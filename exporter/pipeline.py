@@ -14,7 +14,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from configs.progress import Progress
 from exporter.tensor import CHUNK_BYTES, RowTransform, TensorJob, TensorSink, row_chunks
 
-
 _AHEAD = 6
 """Chunks in flight for each thread: with 2, workers waited a sixth of the time for the writer (q8_0); with 6 a
 twentieth."""
