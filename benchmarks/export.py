@@ -353,7 +353,7 @@ def make_tokenizer(folder: Path) -> None:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["a benchmark needs a tokenizer, any will do"] * 10),
         model_prefix=str(folder / "tokenizer"), model_type="bpe", vocab_size=290, byte_fallback=True,
-        hard_vocab_limit=False, minloglevel=2,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, hard_vocab_limit=False, minloglevel=2,
     )  # fmt: skip
 
 
