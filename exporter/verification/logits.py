@@ -8,7 +8,7 @@ For quantized types the distance is reported without a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from configs.errors import ToolError
@@ -54,6 +54,22 @@ def check_logits(written: WrittenGguf, file_type: str, model: MergedModel, ids: 
     what = "largest difference over largest logit" if file_type == "f32" else "KL in nats"
     sentence = f"{what} {distance:.2e}, {file_type} arithmetic alone {attainable:.2e}, limit {limit:.2e}; {agreement}"
     return Check("logits", "ok" if distance <= limit else "differs", sentence)
+
+
+def check_distances(written: WrittenGguf, models: Mapping[str, MergedModel], ids: Sequence[int]) -> Check:
+    """How far the file is from each of several models that it could have been made from; no verdict."""
+    name = "distances"
+    if not llama_child.has_llama_cpp():
+        return Check(name, "not checked", "llama-cpp-python is not installed")
+    try:
+        found = llama_child.logits(written.path, ids).double()
+    except ToolError as error:
+        return Check(name, "differs", str(error))
+    distances = {
+        title: divergence(reference_logits(model, ids, [Arithmetic("f64")])[0], found)
+        for title, model in models.items()
+    }
+    return Check(name, "measured", ", ".join(f"KL {kl:.2e} nats to {title}" for title, kl in distances.items()))
 
 
 def relative_error(exact: Tensor, found: Tensor) -> float:

@@ -9,11 +9,14 @@ from typing import Any
 
 from configs.errors import ConfigError, ToolError, require
 from exporter import manifest
+from exporter.as_trained import read_quantizer
 from exporter.ggml.types import FILE_TYPES
 from exporter.plan import ExportPlan, MergeRequest, make_plan
+from exporter.segmentation import built_in_texts, source_ids
 from exporter.sources.huggingface import EMBEDDINGS, OUTPUT
 from exporter.tensor import ELEMENT_BYTES, TensorJob
 from exporter.verification.check import Check
+from exporter.verification.reference import MergedModel
 from exporter.verification.written import Written, WrittenGguf, open_written
 
 _TOKENS = 128
@@ -69,7 +72,6 @@ def verify(request: VerifyRequest) -> Verification:
 
 
 def _checks(request: VerifyRequest, texts: Sequence[str] | None) -> Iterator[Check]:
-    from exporter.segmentation import built_in_texts
     from exporter.verification.hashes import check_hashes, check_sources
     from exporter.verification.metadata import check_metadata
     from exporter.verification.tensors import check_tensors
@@ -95,7 +97,7 @@ def _checks(request: VerifyRequest, texts: Sequence[str] | None) -> Iterator[Che
     yield from check_tensors(written, _comparable_jobs(written, plan), threads=plan.threads)
     texts = texts or built_in_texts(plan.tokenizer)
     yield from check_tokenizer(written, plan.tokenizer, texts)
-    yield _logits(written, plan, texts)
+    yield from _logits(written, plan, texts)
 
 
 def _as_merged(request: VerifyRequest, written: Written, table: Mapping[str, Any] | None) -> MergeRequest:
@@ -136,20 +138,31 @@ def _folder_type(written: Written) -> str:
     return types.pop() if len(types) == 1 else "base"
 
 
-def _logits(written: Written, plan: ExportPlan, texts: Sequence[str]) -> Check:
-    from exporter.segmentation import source_ids
-    from exporter.verification.logits import check_logits
-    from exporter.verification.reference import MergedModel
+def _logits(written: Written, plan: ExportPlan, texts: Sequence[str]) -> Iterator[Check]:
+    from exporter.verification.logits import check_distances, check_logits
 
     if not isinstance(written, WrittenGguf):
-        return Check("logits", "not checked", "only a GGUF's are; every tensor of the folder was compared")
-    merged = make_plan(replace(plan.request, format="huggingface", type="f32", tensor_types=()))
+        yield Check("logits", "not checked", "only a GGUF's are; every tensor of the folder was compared")
+        return
+    ids = _ids(plan, texts)
+    plain = all(spec.dtype in ELEMENT_BYTES for spec in written.specs.values())
+    model = _merged(plan, as_trained=plan.request.as_trained)
+    yield check_logits(written, _file_type(written) if plain else "quantized", model, ids)
+    if any(read_quantizer(adapter.folder) for adapter in plan.adapters):
+        bases = {"the base as trained": True, "the original base": False}
+        models = {title: _merged(plan, as_trained=as_trained) for title, as_trained in bases.items()}
+        yield check_distances(written, models, ids)
+
+
+def _merged(plan: ExportPlan, *, as_trained: bool) -> MergedModel:
+    request = replace(plan.request, format="huggingface", type="f32", tensor_types=(), as_trained=as_trained)
+    return MergedModel(plan.base.config, make_plan(request).jobs)
+
+
+def _ids(plan: ExportPlan, texts: Sequence[str]) -> list[int]:
     processor = plan.tokenizer.processor() if plan.tokenizer.has_model else None
     start = [processor.bos_id()] if processor and processor.bos_id() >= 0 else []
-    ids = start + [number for text in source_ids(plan.tokenizer, texts) for number in text]
-    model = MergedModel(plan.base.config, merged.jobs)
-    plain = all(spec.dtype in ELEMENT_BYTES for spec in written.specs.values())
-    return check_logits(written, _file_type(written) if plain else "quantized", model, ids[:_TOKENS])
+    return (start + [number for text in source_ids(plan.tokenizer, texts) for number in text])[:_TOKENS]
 
 
 def _read_texts(path: Path) -> list[str]:
