@@ -148,7 +148,8 @@ def _logits(written: Written, plan: ExportPlan, texts: Sequence[str]) -> Iterato
     plain = all(spec.dtype in ELEMENT_BYTES for spec in written.specs.values())
     model = _merged(plan, as_trained=plan.request.as_trained)
     yield check_logits(written, _file_type(written) if plain else "quantized", model, ids)
-    if any(read_quantizer(adapter.folder) for adapter in plan.adapters):
+    quantizers = {read_quantizer(adapter.folder) for adapter in plan.adapters}
+    if len(quantizers) == 1 and None not in quantizers:
         bases = {"the base as trained": True, "the original base": False}
         models = {title: _merged(plan, as_trained=as_trained) for title, as_trained in bases.items()}
         yield check_distances(written, models, ids)

@@ -401,3 +401,21 @@ def test_a_pth_base_is_proven_too(tiny_base: Path, tmp_path: Path) -> None:
     code, checks = verify(path, base)
     assert code == 0, checks
     assert checks["logits"][0] == "ok"
+
+
+@pytest.mark.parametrize("way", ["as trained", pytest.param("original", marks=SLOW)])
+def test_distance_to_both_bases_of_a_quantized_training_is_shown(way: str, tiny_base: Path, tmp_path: Path) -> None:
+    adapter = tiny.adapter(tiny_base, tmp_path / "adapter")
+    quantization = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": "bfloat16"}
+    record = {"quantization": quantization, "compute_type": "bfloat16", "device": "cpu"}
+    (adapter / "training.json").write_text(json.dumps(record))
+    flags = ["--as-trained"] if way == "as trained" else []
+    path = merge(tiny_base, tmp_path / "m.gguf", adapter, *flags, type="f16")
+    code, checks = verify(path, tiny_base, adapter)
+    assert code == 0, checks
+    assert checks["logits"][0] == "ok"
+    assert checks["distances"][0] == "measured"
+    near, far = (float(part.split(" nats")[0].split()[-1]) for part in checks["distances"][1].split(", "))
+    if way == "original":
+        near, far = far, near
+    assert near < far / 100
