@@ -25,6 +25,8 @@ class Inputs:
     base: BaseModel
     adapters: tuple[Adapter, ...]
     notes: tuple[str, ...]
+    quantizer: str = ""
+    """What made the values that an adapter trained on a quantized base is merged onto; empty: they are the base's."""
 
 
 def open_adapters(base: BaseModel, requested: Sequence[tuple[str, float]], *, as_trained: bool = False) -> Inputs:
@@ -45,7 +47,7 @@ def open_adapters(base: BaseModel, requested: Sequence[tuple[str, float]], *, as
         if folder != top:
             notes.append(f"the adapter taken is {folder}, the only one in {top}")
         folders.append(folder)
-    given, said = choose_base(base, folders, as_trained=as_trained)
+    given, quantizer, said = choose_base(base, folders, as_trained=as_trained)
     notes += said
     adapters: tuple[Adapter, ...] = ()
     base = given
@@ -57,7 +59,7 @@ def open_adapters(base: BaseModel, requested: Sequence[tuple[str, float]], *, as
     if given.config.tie_word_embeddings and not base.config.tie_word_embeddings:
         notes.append("the adapters change only one side of the tied embeddings: an output matrix of its own is written")
     _check_vocabularies([base.folder, *(adapter.folder for adapter in adapters)])
-    return Inputs(base, adapters, tuple(notes))
+    return Inputs(base, adapters, tuple(notes), str(quantizer or ""))
 
 
 def _check_vocabularies(folders: Sequence[Path]) -> None:

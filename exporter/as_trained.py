@@ -70,19 +70,25 @@ def read_quantizer(folder: Path) -> Quantizer | None:
     return Quantizer(bits, bool(table.get("bnb_4bit_use_double_quant")), compute, record.get("device") == "cpu")
 
 
-def choose_base(base: BaseModel, folders: Sequence[Path], *, as_trained: bool) -> tuple[BaseModel, tuple[str, ...]]:
-    """The base to merge adapters onto, and the sentence that says which one it is, where there is a choice.
+def choose_base(
+    base: BaseModel, folders: Sequence[Path], *, as_trained: bool
+) -> tuple[BaseModel, Quantizer | None, tuple[str, ...]]:
+    """The base to merge adapters onto, what quantized it, and the sentence that says which one it is.
 
     Raises:
         ConfigError: `as_trained`, but the adapters do not all say that they were trained on one quantized base.
     """
     quantizers = [read_quantizer(folder) for folder in folders]
     if not as_trained:
-        return base, tuple(
-            f"{folder} was trained on a {quantizer} base and is merged onto the original weights; "
-            "--as-trained merges it onto the weights as the quantizer left them"
-            for folder, quantizer in zip(folders, quantizers, strict=True)
-            if quantizer
+        return (
+            base,
+            None,
+            tuple(
+                f"{folder} was trained on a {quantizer} base and is merged onto the original weights; "
+                "--as-trained merges it onto the weights as the quantizer left them"
+                for folder, quantizer in zip(folders, quantizers, strict=True)
+                if quantizer
+            ),
         )
     if not quantizers or len(set(quantizers)) > 1 or quantizers[0] is None:
         found = "; ".join(
@@ -93,7 +99,7 @@ def choose_base(base: BaseModel, folders: Sequence[Path], *, as_trained: bool) -
             f"({found or 'no adapter is given'})"
         )
     note = f"merged onto the base as the quantizer left it for training: {quantizers[0]}"
-    return quantized_base(base, quantizers[0]), (note,)
+    return quantized_base(base, quantizers[0]), quantizers[0], (note,)
 
 
 def quantized_base(base: BaseModel, quantizer: Quantizer) -> BaseModel:

@@ -74,6 +74,8 @@ class ExportPlan:
     """Bytes of the GGUF, or of the weight files."""
     threads: int
     notes: tuple[str, ...] = field(default=())
+    quantizer: str = ""
+    """Where `as_trained`: what the base's values were made by."""
 
     @property
     def settings(self) -> dict[str, object]:
@@ -87,7 +89,7 @@ class ExportPlan:
             "tensor_types": list(self.request.tensor_types),
             "roundings": "direct" if self.request.direct else "compat",
             **({"shards": self.shards} if self.request.format == "pth" else {}),
-            "as_trained": self.request.as_trained,
+            "as_trained": self.quantizer,
             "kernels": kernels.kernels_name() if self._is_quantized else "torch",
         }
 
@@ -169,6 +171,7 @@ def make_plan(request: MergeRequest) -> ExportPlan:
         weight_bytes=_weight_bytes(request, jobs, header, tokenizer),
         threads=request.threads or cores(),
         notes=(*inputs.notes, *_notes(request, base, tokenizer)),
+        quantizer=inputs.quantizer,
     )  # fmt: skip
 
 

@@ -110,7 +110,7 @@ def _as_merged(request: VerifyRequest, written: Written, table: Mapping[str, Any
         request.base, request.adapters, "gguf" if isinstance(written, WrittenGguf) else written.format,
         file_type.replace("base", ""), request.path, name=name, threads=request.threads,
         tensor_types=tuple(recorded.get("tensor_types") or ()), direct=recorded.get("roundings") == "direct",
-        shards=int(recorded.get("shards") or 0), as_trained=recorded.get("as_trained") is True,
+        shards=int(recorded.get("shards") or 0), as_trained=bool(recorded.get("as_trained")),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from exporter.ggml.types import FILE_TYPES
 from tests import tiny
 from tests.exporter.adapters import biased_base, make_adapter, peft_merge, peft_model
 from tests.exporter.conftest import merge
-from tests.exporter.oracles import LlamaCpp, gguf_tensors, transformers_logits
+from tests.exporter.oracles import LlamaCpp, gguf_tensors, llama_quantize, transformers_logits
 from tests.tiny import run_cli
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -63,6 +65,19 @@ def bases(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return {"float32": tiny_base} | {
         dtype: tiny.base(folder / dtype, dtype=dtype, seed=2) for dtype in ("bfloat16", "float16")
     }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_quantized_dora_is_pefts_merge_converted_and_quantized(
+    dtype: str, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = make_adapter(bases[dtype], tmp_path / "adapter", **KINDS["dora"])
+    theirs = Path(shutil.copytree(bases[dtype], tmp_path / "theirs"))
+    peft_model(bases[dtype], folder).merge_and_unload().save_pretrained(theirs)
+    plain = merge(theirs, tmp_path / "f16.gguf", type="f16", name="m")
+    llama_quantize(plain, tmp_path / "theirs.gguf", FILE_TYPES["q4_0"])
+    ours = merge(bases[dtype], tmp_path / "ours.gguf", folder, type="q4_0", name="m")
+    assert ours.read_bytes() == (tmp_path / "theirs.gguf").read_bytes()
 
 
 BIASES: dict[str, dict[str, Any]] = {

@@ -123,6 +123,11 @@ def test_plan_and_stderr_name_which_base_it_is(wide_base: Path, tmp_path: Path) 
     code, _, err = run_cli("exporter.cli", *words, "--as-trained")
     assert code == 2
     assert "--overwrite" in err
+    assert run_cli("exporter.cli", *words, "--as-trained", "--overwrite")[0] == 0
+    code, out, _ = run_cli("exporter.cli", "verify", tmp_path / "m.gguf", "--base", wide_base, "--adapter", adapter)
+    assert (code, "nothing differs" in out) == (0, True)
+    record(adapter, {"load_in_8bit": True}, "float32")
+    assert run_cli("exporter.cli", *words, "--as-trained")[0] == 2
 
 
 def test_as_trained_needs_adapters_that_say_how(wide_base: Path, tmp_path: Path) -> None:

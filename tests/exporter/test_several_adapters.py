@@ -142,6 +142,15 @@ def test_only_adapter_below_a_folder_is_taken_and_named(
     assert place in sentence
 
 
+def test_adapter_by_hub_id(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tiny_adapter))
+    expected = merge(tiny_base, tmp_path / "a" / "m.gguf", tiny_adapter).read_bytes()
+    assert merge(tiny_base, tmp_path / "b" / "m.gguf", "some/adapter").read_bytes() == expected
+
+
 def test_three_copies_must_agree(tiny_base: Path, tmp_path: Path) -> None:
     adapter = make_adapter(tiny_base, tmp_path / "a", rows=700, modules_to_save=["lm_head", "embed_tokens"])
     table = weights(adapter)
