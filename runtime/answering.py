@@ -17,7 +17,8 @@ SCORING = "label log-probabilities, 1"
 """Names the rule that turns a question into numbers; a journal written under another is not continued."""
 
 _NEAR_TIE_NATS = 0.05
-_LOW_MASS = 0.5
+LOW_MASS = 0.5
+"""Labels that share less probability than this were hardly what the model would have written."""
 
 _PROBES = tuple(Question(letter * 3, letter, (letter, letter)) for letter in ("甲", "B"))
 
@@ -90,7 +91,7 @@ def weigh(question: Question, log_probabilities: Sequence[float]) -> Answer:
     first, second = (log_probabilities[place - 1] for place in ranked[:2])
     mass = math.fsum(map(math.exp, log_probabilities))
     warnings = ["near tie"] if first - second < _NEAR_TIE_NATS else []
-    warnings += [f"low label mass {mass:.3f}"] if mass < _LOW_MASS else []
+    warnings += [f"low label mass {mass:.3f}"] if mass < LOW_MASS else []
     return Answer(
         place=ranked[0],
         probabilities=tuple(weights.get(place, 0.0) / total for place in range(1, len(question.choices) + 1)),

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from runtime.rows import Summary
 
 
-_LOW_MASS = 0.5
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `runtime` and its commands."""
     parser = Parser(prog="runtime", description="Answer questions and chat with a GGUF model, offline.")
@@ -181,13 +178,15 @@ def _run_and_show(prediction: PredictRun, bar: Shower) -> None:
 
 def _report(summary: Summary, seconds: float, args: argparse.Namespace) -> None:
     """Narrate on stderr; the summary itself goes to stdout as JSON if asked for."""
+    from runtime.answering import LOW_MASS
+
     if summary.already_made:
         _say(f"{args.output} was already made from the same inputs")
     for number, identity, reason in summary.errors:
         _say(f"row {number} (ID {identity}) has no answer: {reason}")
     if summary.warnings:
         _say(f"{summary.warnings} rows were answered with a warning; --columns full names it")
-    if summary.median_label_mass < _LOW_MASS:
+    if summary.median_label_mass < LOW_MASS:
         _say(
             f"the labels get only {summary.median_label_mass:.1%} of the probability in most rows: "
             "is this the format the model was trained with?"

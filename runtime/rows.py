@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from configs.atomic import sha256_text
 from configs.exam import Question, QuestionFormat
 from configs.sheets import Sheet, SheetRow
 from runtime.answering import weigh
@@ -108,4 +108,4 @@ def summarise(
 def fingerprint(value: object) -> str:
     """SHA-256 of a value that JSON can write."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256_text(text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from configs.errors import ConfigError, ToolError
 from exporter.sources.pickle_file import PickleFile
 from exporter.sources.safetensors_file import SafetensorsFile
-from exporter.tensor import TensorSpec
+from exporter.tensor import TensorSource, TensorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,21 +18,12 @@ if TYPE_CHECKING:
 WeightFile = SafetensorsFile | PickleFile
 
 
-class Weights(Protocol):
-    """A `TensorSource`, and the files that it reads from."""
+class Weights(TensorSource, Protocol):
+    """A source of tensors, and the files that it reads from."""
 
     @property
     def files(self) -> Sequence[WeightFile]:
         """What a fingerprint and a manifest are made of."""
-        ...
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        """Every tensor."""
-        ...
-
-    def read_rows(self, name: str, start: int, stop: int) -> Tensor:
-        """Rows [start, stop) as [rows, columns] of the stored type, not shared with anything."""
         ...
 
 
