@@ -19,10 +19,3 @@ def interleave_rotary_rows(rows_OI: Tensor, head_rows: int) -> Tensor:
     columns = rows_OI.shape[1]
     halves = rows_OI.view(-1, 2, head_rows // 2, columns)
     return halves.transpose(1, 2).reshape(-1, columns)
-
-
-def halve_rotary_rows(rows_OI: Tensor, head_rows: int) -> Tensor:
-    """The inverse of `interleave_rotary_rows`."""
-    columns = rows_OI.shape[1]
-    pairs = rows_OI.view(-1, head_rows // 2, 2, columns)
-    return pairs.transpose(1, 2).reshape(-1, columns)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from exporter.ggml import kernels
-from exporter.transforms.rotary_rows import halve_rotary_rows, interleave_rotary_rows
+from exporter.transforms.rotary_rows import interleave_rotary_rows
 from tests.exporter.conftest import merge
 from tests.tiny import run_cli
 
@@ -63,6 +63,12 @@ def test_without_llama_cpp_k_types_name_the_extra_and_the_old_types_work(
         monkeypatch.undo()
         assert here == merge(bf16_base, tmp_path / "with" / f"{file_type}.gguf", type=file_type, name="m").read_bytes()
         monkeypatch.setattr(kernels, "_library_path", lambda: None)
+
+
+def halve_rotary_rows(rows_OI: torch.Tensor, head_rows: int) -> torch.Tensor:
+    """From pairs back to halves: what Meta's `pth` source does by row numbers."""
+    columns = rows_OI.shape[1]
+    return rows_OI.view(-1, head_rows // 2, 2, columns).transpose(1, 2).reshape(-1, columns)
 
 
 def test_rotary_orders_are_inverse_and_pair_halves() -> None:
