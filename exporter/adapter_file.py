@@ -21,8 +21,8 @@ from exporter.adapters import open_adapters
 from exporter.ggml.kernels import encoder
 from exporter.ggml.types import tensor_bytes
 from exporter.gguf_metadata import add_formats, new_writer
+from exporter.machine import check_disk, check_place
 from exporter.merge import MergeResult, check_replaceable, write_gguf
-from exporter.plan import check_disk, check_place
 from exporter.sinks.gguf_file import file_bytes, header_bytes
 from exporter.sources.adapter_tensors import LoraPair
 from exporter.sources.hub import find_folder

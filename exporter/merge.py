@@ -17,10 +17,11 @@ from configs.errors import ConfigError
 from configs.formats import FORMAT_FILE
 from configs.progress import show
 from exporter import manifest
+from exporter.machine import check_disk
 from exporter.meta_layout import PARAMS
 from exporter.meta_output import params_table
 from exporter.pipeline import run_pass
-from exporter.plan import ExportPlan, check_disk
+from exporter.plan import ExportPlan
 from exporter.segmentation import check_segmentation
 from exporter.sinks.gguf_file import GgufSink
 from exporter.sinks.huggingface import HuggingfaceSink, make_readable

@@ -2,59 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from configs.errors import ConfigError, MachineError, require
+from configs.errors import require
 from configs.formats import Formats
 from exporter.adapters import open_adapters
 from exporter.ggml import kernels, llama_child
 from exporter.ggml.mixture import TypeRule
-from exporter.ggml.types import EXPORT_TYPES, QUANTIZED
+from exporter.ggml.types import QUANTIZED
 from exporter.gguf_metadata import model_writer
 from exporter.jobs import Encoding, gguf_jobs, huggingface_job
+from exporter.machine import check_place, cores, free_bytes
 from exporter.meta_output import check_fits, cut_axes, pth_jobs
+from exporter.request import MergeRequest, check_type
 from exporter.sinks import gguf_file, meta_pth
 from exporter.sinks.huggingface import weight_bytes
-from exporter.sizes import size_text
 from exporter.sources.hub import find_folder
 from exporter.sources.huggingface import BaseModel, open_base
 from exporter.sources.peft_adapter import Adapter
 from exporter.sources.tokenizer_files import TokenizerFiles, find_tokenizer
 from exporter.tensor import CHUNK_BYTES, ELEMENT_BYTES, LEAST_ROWS, TensorJob
 
-Format = Literal["huggingface", "pth", "gguf"]
-
 _IMPORTS_BYTES = 260 << 20
 """Resident memory of Python with torch and gguf before any work (measured on Linux x86-64, torch 2.13, CPU build)."""
-
-
-@dataclass(frozen=True, slots=True)
-class MergeRequest:
-    """What the user asked `exporter merge` for."""
-
-    base: str
-    adapters: tuple[tuple[str, float], ...]
-    format: Format
-    type: str
-    """Empty: q4_0 for gguf, the base's for the others."""
-    output: Path
-    name: str = ""
-    threads: int = 0
-    overwrite: bool = False
-    tensor_types: tuple[str, ...] = ()
-    """`REGEX=TYPE`, for gguf: types of one's own for tensors, before all rules."""
-    direct: bool = False
-    """Without the roundings that merging, converting and quantizing one after another would make."""
-    shards: int = 0
-    """Files to divide a pth checkpoint into; 0 for one."""
-    as_trained: bool = False
-    """Onto the base as the quantizer left it when the adapters were trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +126,7 @@ def make_plan(request: MergeRequest) -> ExportPlan:
         ToolError: an input is damaged, or does not fit the others.
         MachineError: an extra is missing.
     """
-    _check_type(request)
+    check_type(request)
     require("torch", "convert")
     require("gguf", "convert")
     inputs = open_adapters(
@@ -183,21 +156,6 @@ def _weight_bytes(request: MergeRequest, jobs: Sequence[TensorJob], header: byte
     return meta_pth.output_bytes(jobs, cut_axes(jobs, embeddings_by_rows=not tokenizer.has_model), request.shards or 1)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _check_type(request: MergeRequest) -> None:
-    known = EXPORT_TYPES if request.format == "gguf" else tuple(ELEMENT_BYTES)
-    if request.type and request.type not in known:
-        raise ConfigError(f"--type {request.type} is none of {request.format}'s: {', '.join(known)}")
-    if request.tensor_types and request.format != "gguf":
-        raise ConfigError(f"--tensor-type is for --format gguf; a {request.format} folder is of one type")
-    if request.shards and request.format != "pth":
-        raise ConfigError(f"--shards is for --format pth; {request.format} has its own rules")
-
-
 def _notes(request: MergeRequest, base: BaseModel, tokenizer: TokenizerFiles) -> tuple[str, ...]:
     if request.format != "gguf":
         missing = f"{request.base} has no tokenizer.model; the folder is written without one"
@@ -210,14 +168,6 @@ def _notes(request: MergeRequest, base: BaseModel, tokenizer: TokenizerFiles) ->
     if base.config.attends_to:
         notes.append(f"the model attends to the last {base.config.attends_to:,} tokens, llama.cpp lets it see all")
     return tuple(notes)
-
-
-def check_place(output: Path, inputs: Sequence[Path]) -> None:
-    """Refuse to write into an input folder, or to replace a folder that holds one."""
-    place = output.resolve()
-    for folder in (folder.resolve() for folder in inputs):
-        if place.is_relative_to(folder) or folder.is_relative_to(place):
-            raise ConfigError(f"--output {output} would write into the input folder {folder}")
 
 
 def _lay_out(
@@ -242,22 +192,3 @@ def _lay_out(
     parameters = sum(job.target.elements for job in jobs)
     writer = model_writer(base, tokenizer, formats, name=name, file_type=file_type, parameters=parameters)
     return jobs, gguf_file.header_bytes(writer, jobs)
-
-
-def free_bytes(output: Path) -> int:
-    """Free bytes on the disk that will hold `output`."""
-    folder = output.resolve().parent
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-def check_disk(output: Path, needed: int) -> None:
-    """Refuse an export that cannot fit.
-
-    Raises:
-        MachineError: the disk has fewer bytes free than the output will have.
-    """
-    free = free_bytes(output)
-    if needed > free:
-        raise MachineError(f"{output} needs {size_text(needed)}, the disk has {size_text(free)} free")

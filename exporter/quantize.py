@@ -16,8 +16,8 @@ from exporter import manifest
 from exporter.ggml import kernels
 from exporter.ggml.mixture import ModelShape, TypeRule, can_be_quantized, choose_types
 from exporter.ggml.types import EXPORT_TYPES, FILE_TYPES, QUANTIZATION_VERSION, tensor_bytes
+from exporter.machine import check_disk, cores
 from exporter.merge import MergeResult, check_replaceable, write_gguf
-from exporter.plan import check_disk, cores
 from exporter.sinks.gguf_file import file_bytes, header_of_entries, number_entry
 from exporter.sources.gguf_file import GgufFile
 from exporter.tensor import ELEMENT_BYTES, FileRecord, TensorJob, TensorSpec

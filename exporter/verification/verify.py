@@ -11,7 +11,8 @@ from configs.errors import ConfigError, ToolError, require
 from exporter import manifest
 from exporter.as_trained import read_quantizer
 from exporter.ggml.types import FILE_TYPES
-from exporter.plan import ExportPlan, MergeRequest, make_plan
+from exporter.plan import ExportPlan, make_plan
+from exporter.request import MergeRequest
 from exporter.segmentation import built_in_texts, source_ids
 from exporter.sources.huggingface import EMBEDDINGS, OUTPUT
 from exporter.tensor import ELEMENT_BYTES, TensorJob

@@ -140,7 +140,8 @@ def test_chunk_size_does_not_change_bytes(
     chunk_bytes: int, bf16_base: Path, bf16_adapter: Path, tmp_path: Path
 ) -> None:
     from exporter.pipeline import run_pass
-    from exporter.plan import MergeRequest, make_plan
+    from exporter.plan import make_plan
+    from exporter.request import MergeRequest
     from exporter.sinks.gguf_file import GgufSink
 
     expected = merge(bf16_base, tmp_path / "m.gguf", bf16_adapter, threads=1)

@@ -91,7 +91,7 @@ def test_disk_that_cannot_claim_space_is_written_all_the_same(
 def test_too_small_a_disk_is_seen_before_writing(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.plan.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("exporter.machine.free_bytes", lambda _: 1000)
     code, _, err = run_cli("exporter.cli", "merge", *words(tiny_base, tmp_path / "place" / "m.gguf"))
     assert code == 3
     assert "the disk has 1.00 kB free" in err

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from exporter.plan import MergeRequest, make_plan
+from exporter.plan import make_plan
+from exporter.request import MergeRequest
 from exporter.verification.reference import Arithmetic, MergedModel, reference_logits
 from tests import tiny
 from tests.exporter.oracles import peft_merged_model, transformers_logits
