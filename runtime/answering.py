@@ -49,8 +49,8 @@ class Asker:
         differing = (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
         self._shared = first[: next(differing, 0)]
 
-    def request(self, question: Question) -> ScoreRequest:
-        """What to evaluate for a question.
+    def requests(self, question: Question) -> tuple[ScoreRequest, ...]:
+        """What to evaluate for a question: one request for each order of its options.
 
         The start that every prompt has is named, so that an engine evaluates it once. A row whose first character
         melts into that start is evaluated whole: this depends on the row alone, so a resumed run does the same.
@@ -59,9 +59,10 @@ class Asker:
             ConfigError: more options than labels, or labels that cannot be told apart.
         """
         prompt, labels = self._label_ids(question)
-        shared = len(self._shared) if prompt[: len(self._shared)] == self._shared else 0
+        shared = len(self._shared)
+        cuts = (shared,) if shared and prompt[:shared] == self._shared else ()
         # An array: a large sheet's prompts are all held at once, and Python's ints would take ten times the room.
-        return ScoreRequest(array("i", prompt), tuple(map(tuple, self._distinct(labels))), shared)
+        return (ScoreRequest(array("i", prompt), tuple(map(tuple, self._distinct(labels))), cuts),)
 
     def _label_ids(self, question: Question) -> tuple[list[int], list[list[int]]]:
         return label_ids(self._formats.prompt, self._question_format, question, self._tokenizer)
@@ -81,8 +82,13 @@ class Asker:
         return [[*ids, self._tokenizer.special(end)] for ids in labels]
 
 
-def weigh(question: Question, log_probabilities: Sequence[float]) -> Answer:
-    """Choose among the options that are not blank."""
+def weigh(question: Question, scores: Sequence[Sequence[float]]) -> Answer:
+    """Choose among the options that are not blank.
+
+    Args:
+        scores: log probability of every label, for every order of the options that `Asker.requests` asked for.
+    """
+    (log_probabilities,) = scores
     answerable = question.answerable
     best = max(log_probabilities[place - 1] for place in answerable)
     weights = {place: math.exp(log_probabilities[place - 1] - best) for place in answerable}

@@ -142,14 +142,14 @@ class PredictRun:
             self.notes += [note for note in engine.notes if note not in self.notes]
             requests = _requests(missing, Asker(formats, labels, engine.tokenizer), engine, questions)
             if requests:
-                engine.reserve(max(map(_length, requests.values())))
+                engine.reserve(max(request.length for asked in requests.values() for request in asked))
             done = len(questions.unique) - len(missing)
             total = done + len(requests)
             yield Progress(done, total, "questions")
             tally = _Tally()
             started = time.monotonic()
-            for number, (key, request) in enumerate(requests.items(), done + 1):
-                result = Result(tuple(engine.score(request)), len(request.prompt))
+            for number, (key, asked) in enumerate(requests.items(), done + 1):
+                result = Result(tuple(map(tuple, engine.score(asked))), len(asked[0].prompt))
                 journal.add(key, result)
                 tally.count(missing[key], result)
                 self.seconds = time.monotonic() - started
@@ -180,7 +180,7 @@ class _Tally:
     def count(self, question: Question, result: Result) -> None:
         if question.answer is not None:
             self._total += 1
-            self._correct += weigh(question, result.log_probabilities).place == question.answer
+            self._correct += weigh(question, result.scores).place == question.answer
 
     @property
     def note(self) -> str:
@@ -189,20 +189,17 @@ class _Tally:
 
 def _requests(
     missing: Mapping[str, Question], asker: Asker, engine: Engine, questions: Questions
-) -> dict[str, ScoreRequest]:
-    """A request for every question that fits the context; the others become errors."""
+) -> dict[str, tuple[ScoreRequest, ...]]:
+    """Requests for every question that fits the context; the others become errors."""
     requests = {}
     for key, question in missing.items():
-        request = asker.request(question)
-        if _length(request) > engine.context_limit:
-            questions.errors[key] = f"{_length(request)} tokens, longer than the context of {engine.context_limit}"
+        asked = asker.requests(question)
+        length = max(request.length for request in asked)
+        if length > engine.context_limit:
+            questions.errors[key] = f"{length} tokens, longer than the context of {engine.context_limit}"
         else:
-            requests[key] = request
+            requests[key] = asked
     return requests
-
-
-def _length(request: ScoreRequest) -> int:
-    return len(request.prompt) + max(map(len, request.continuations))
 
 
 def _identity(plan: ModelPlan, labels: QuestionFormat) -> dict[str, Any]:

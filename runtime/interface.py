@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,20 +39,45 @@ class ModelOptions:
     threads: int = 0
     gpu_layers: int | str = "auto"
     ctx_size: int = 0
+    pack_tokens: int = 0
+    """Tokens of the rows to be scored together; zero leaves it to the engine (see `Engine.pack_tokens`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """One prompt and the continuations to weigh against each other.
+    """One prompt and the labels to weigh against each other.
 
-    `shared_tokens` says how many leading prompt ids are the format's own and so the same for every
-    row. They are evaluated apart, which lets an engine keep them: a result never depends on
-    whether it did.
+    A result is a function of the request alone, to the last bit: kernels give other bits for other batches, so where a
+    prompt is cut into batches is part of the request. `cuts` are the token counts, ascending, after which a batch ends;
+    prompts that begin alike up to a cut share what was evaluated up to there.
     """
 
     prompt: Sequence[int]
     continuations: tuple[tuple[int, ...], ...]
-    shared_tokens: int = 0
+    """Ids of every spelling of every label. None may begin another."""
+    cuts: tuple[int, ...] = ()
+    labels: tuple[int, ...] = ()
+    """The label, counted from 0, that each continuation spells; empty where each is a label of its own."""
+
+    def by_label(self, log_probabilities: Sequence[float]) -> list[float]:
+        """One log probability for every label from one for every continuation: its spellings exclude each other."""
+        if not self.labels:
+            return list(log_probabilities)
+        sums: list[list[float]] = [[] for _ in range(max(self.labels) + 1)]
+        for label, value in zip(self.labels, log_probabilities, strict=True):
+            sums[label].append(value)
+        return [_log_of_sum(values) for values in sums]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt and its longest continuation."""
+        return len(self.prompt) + max(map(len, self.continuations))
+
+
+def _log_of_sum(values: Sequence[float]) -> float:
+    """Logarithm of the sum of the exponentials."""
+    most = max(values)
+    return most if len(values) == 1 else most + math.log(math.fsum(math.exp(value - most) for value in values))
 
 
 class Stream(Protocol):
@@ -81,6 +107,8 @@ class Engine(Protocol):
     tokenizer: Tokenizer
     notes: tuple[str, ...]
     """Sentences a person should read: which format was chosen, what was stepped down."""
+    pack_tokens: int
+    """Tokens that one call of `score` should bring to be quick; 0: one row at a time is as quick as many."""
 
     @property
     def context_size(self) -> int:
@@ -108,10 +136,11 @@ class Engine(Protocol):
         """
         ...
 
-    def score(self, request: ScoreRequest) -> list[float]:
-        """Natural-log probability of every continuation, each as a whole, given the prompt.
+    def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """Natural-log probability of every label, each as a whole, given the prompt, for every request.
 
-        The same request gives the same bits whatever was evaluated before it.
+        The requests of one call are a pack and may be evaluated together. The same pack gives the same bits whatever
+        was evaluated before it; where `pack_tokens` is 0, a request's bits do not depend on its pack either.
 
         Raises:
             ToolError: prompt and continuation do not fit the context, or the engine was closed.

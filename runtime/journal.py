@@ -1,8 +1,8 @@
 """The journal of a batch run: append-only JSONL that survives kill -9 and lets the next run go on.
 
-    {"journal": "lora2edge predict", "version": 1, "identity": {…}}     first line: what the results depend on
+    {"journal": "lora2edge predict", "version": 2, "identity": {…}}     first line: what the results depend on
     {"run": {"inputs": …, "replaces": …}}                               a run began that may replace that CSV
-    {"key": …, "log_probabilities": […], "tokens": …}                   a question was answered
+    {"key": …, "scores": [[…]], "tokens": …}                   a question was answered
     {"output": {"inputs": …, "sha256": …, …}}                           the CSV of that hash is about to appear
 
 Every record is one `os.write` on a file opened with O_APPEND, so a killed process leaves at most one torn line, the
@@ -24,7 +24,7 @@ from typing import Any
 
 from configs.errors import ConfigError, ToolError
 
-_KIND, _VERSION = "lora2edge predict", 1
+_KIND, _VERSION = "lora2edge predict", 2
 _FSYNC_ROWS, _FSYNC_SECONDS = 64, 2.0
 _LOCK_OFFSET = 1 << 40  # Windows locks are mandatory: a byte far beyond the end keeps the journal readable
 
@@ -33,7 +33,8 @@ _LOCK_OFFSET = 1 << 40  # Windows locks are mandatory: a byte far beyond the end
 class Result:
     """What was computed for one question."""
 
-    log_probabilities: tuple[float, ...]
+    scores: tuple[tuple[float, ...], ...]
+    """Log probability of every label, for every order of the options."""
     tokens: int
     """Length of the prompt."""
 
@@ -83,7 +84,7 @@ class Journal:
     def add(self, key: str, result: Result) -> None:
         """Record the answer to one question."""
         self.results[key] = result
-        self._write({"key": key, "log_probabilities": result.log_probabilities, "tokens": result.tokens})
+        self._write({"key": key, "scores": result.scores, "tokens": result.tokens})
 
     def begin_run(self, inputs: str, replaces: str) -> None:
         """Record that a run begins, which may replace the CSV whose hash is `replaces`."""
@@ -147,9 +148,9 @@ class Journal:
         elif isinstance(record.get("output"), dict):
             self.last_output, self.last_run = record["output"], {}
         elif isinstance(record.get("key"), str):
-            numbers, tokens = record.get("log_probabilities"), record.get("tokens")
-            if isinstance(numbers, list) and all(_is_number(number) for number in numbers) and isinstance(tokens, int):
-                self.results[record["key"]] = Result(tuple(numbers), tokens)
+            scores, tokens = record.get("scores"), record.get("tokens")
+            if isinstance(scores, list) and scores and all(map(_are_numbers, scores)) and isinstance(tokens, int):
+                self.results[record["key"]] = Result(tuple(map(tuple, scores)), tokens)
 
     def _write(self, record: dict[str, Any]) -> None:
         data = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
@@ -179,8 +180,8 @@ def _parsed(line: bytes) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, float) and math.isfinite(value) for value in values)
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -12,9 +12,10 @@ from configs.errors import ConfigError, ToolError
 from configs.prompt import Tokenizer
 from runtime.interface import Sampling, ScoreRequest
 from runtime.llama_context import AbortedError, LlamaContext
-from runtime.llama_jobs import GenerateJob, LlamaStream, score
+from runtime.llama_jobs import GenerateJob, LlamaStream
 from runtime.llama_library import physical_cores
 from runtime.llama_model import LlamaModel
+from runtime.llama_scoring import score
 from runtime.models import ModelPlan
 
 _DEFAULT_CONTEXT = 4096
@@ -51,6 +52,7 @@ class LlamaEngine:
         if options.ctx_size > self._model.context_limit:
             self._model.free()
             raise ConfigError(f"--ctx-size {options.ctx_size} is more than the model's {self._model.context_limit}")
+        self.pack_tokens = options.pack_tokens
         self._limit = options.ctx_size or self._model.context_limit
         self._size = min(self._limit, options.ctx_size or _DEFAULT_CONTEXT)
         self._threads = options.threads or physical_cores()
@@ -81,8 +83,8 @@ class LlamaEngine:
         self._put(job)
         return job.stream
 
-    def score(self, request: ScoreRequest) -> list[float]:
-        job = _CallJob(lambda context: score(context, request))
+    def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        job = _CallJob(lambda context: [score(context, request) for request in requests])
         self._put(job)
         return job.result()
 
@@ -134,9 +136,9 @@ class _CallJob:
 
     cancelled = False
 
-    def __init__(self, function: Callable[[LlamaContext], list[float]]) -> None:
+    def __init__(self, function: Callable[[LlamaContext], list[list[float]]]) -> None:
         self._function = function
-        self._future: Future[list[float]] = Future()
+        self._future: Future[list[list[float]]] = Future()
 
     def run(self, context: LlamaContext) -> None:
         self._future.set_result(self._function(context))
@@ -144,7 +146,7 @@ class _CallJob:
     def fail(self, error: BaseException) -> None:
         self._future.set_exception(ToolError("the engine was closed") if isinstance(error, AbortedError) else error)
 
-    def result(self) -> list[float]:
+    def result(self) -> list[list[float]]:
         while True:
             try:
                 return self._future.result(timeout=0.5)  # Ctrl-C cannot interrupt an endless wait on Windows

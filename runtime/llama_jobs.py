@@ -1,4 +1,4 @@
-"""What the engine's thread does with its context: weigh continuations, or write a reply."""
+"""What the engine's thread does with its context to write a reply."""
 
 from __future__ import annotations
 
@@ -8,101 +8,22 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from configs.errors import ConfigError, ToolError
-from runtime.interface import Finish, Sampling, ScoreRequest
-from runtime.llama_context import AbortedError, Block, LlamaContext, Logits
+from configs.errors import ConfigError
+from runtime.interface import Finish, Sampling
+from runtime.llama_context import AbortedError, Block, LlamaContext
 from runtime.llama_model import LlamaModel
 from runtime.llama_sampler import LlamaSampler
+from runtime.llama_scoring import check_finite
 from runtime.stops import StopFilter
 
 # A chat's prompts are cut at multiples of this, so that the next turn reuses all but the last block.
 # Blocks below 64 tokens take slower kernels; larger ones leave more to evaluate again.
 _REPLY_BLOCK = 128
 
-# The cut of a scored prompt is part of its result, so it does not depend on the machine. Measured on a CPU, 64 to 256
-# tokens a block are the quickest.
-_SCORE_BLOCK = 256
-
-# Continuations of several tokens are evaluated together with this many of the prompt's last tokens: see `cut_evenly`.
-_TAIL = 2
-
-
-def score(context: LlamaContext, request: ScoreRequest) -> list[float]:
-    """Log probability of every continuation, the start they share evaluated once with the prompt."""
-    prompt, start = request.prompt, common_start(request.continuations)
-    rests = [ids[len(start) :] for ids in request.continuations]
-    blocks = _blocks(request, start, tail=_TAIL if max(map(len, rests)) > 1 else 0)
-    outputs = range(len(prompt) - 1, len(prompt) + len(start))
-    last: Logits | None = None
-    base = 0.0
-    for position, logits in context.evaluate(blocks, outputs):
-        if position < outputs[-1]:
-            base += log_probability(logits, start[position - outputs[0]])
-        else:
-            last = logits.copy()
-    assert last is not None
-    return [base + _rest_of(context, blocks, last, rest) for rest in rests]
-
-
-def _blocks(request: ScoreRequest, start: Block, tail: int) -> list[Block]:
-    """The shared tokens, the prompt's others with `start`, and the last `tail` of these by themselves."""
-    shared, own = request.prompt[: request.shared_tokens], (*request.prompt[request.shared_tokens :], *start)
-    if len(own) < 2 + tail:
-        shared, own = (), (*shared, *own)
-    middle = max(0, len(own) - tail)
-    return [*cut_evenly(shared), *cut_evenly(own[:middle]), *cut_evenly(own[middle:])]
-
-
-def _rest_of(context: LlamaContext, blocks: list[Block], last: Logits, ids: Block) -> float:
-    """Log probability of one continuation after the shared start, whose last logits are `last`."""
-    if not ids:
-        return 0.0
-    total = log_probability(last, ids[0])
-    if len(ids) > 1:
-        at = sum(map(len, blocks))
-        block = (*blocks[-1], *ids[:-1])
-        for position, logits in context.evaluate([*blocks[:-1], block], range(at, at + len(ids) - 1)):
-            total += log_probability(logits, ids[position - at + 1])
-    return total
-
-
-def common_start(sequences: Sequence[Block]) -> Block:
-    """The longest start that all sequences have."""
-    shortest = min(sequences, key=len)
-    differing = (at for at, tokens in enumerate(zip(*sequences, strict=False)) if len(set(tokens)) > 1)
-    return shortest[: next(differing, len(shortest))]
-
-
-def log_probability(logits: Logits, token: int) -> float:
-    """Log softmax of one token, summed in float64.
-
-    Raises:
-        ToolError: the logits are not numbers: broken weights.
-    """
-    _check_finite(logits)
-    shifted = logits.astype(np.float64) - float(logits.max())
-    return float(shifted[token] - np.log(np.exp(shifted).sum()))
-
-
-def _check_finite(logits: Logits) -> None:
-    if not np.isfinite(logits).all():
-        raise ToolError("the model computes values that are not numbers; its weights are broken")
-
 
 def cut(ids: Sequence[int], size: int) -> list[Block]:
     """Blocks of at most `size` tokens, cut at multiples of it."""
     return [tuple(ids[at : at + size]) for at in range(0, len(ids), size)]
-
-
-def cut_evenly(ids: Sequence[int]) -> list[Block]:
-    """As few blocks as possible, as equal as possible: none is a single token unless `ids` is.
-
-    The attention kernel for one token splits its sum among the threads, so its result depends on their number.
-    """
-    count = -(-len(ids) // _SCORE_BLOCK)
-    return [tuple(ids[len(ids) * at // count : len(ids) * (at + 1) // count]) for at in range(count)]
 
 
 class LlamaStream:
@@ -171,7 +92,7 @@ class GenerateJob:
         blocks = cut(self._prompt_ids, _REPLY_BLOCK)
         used = len(self._prompt_ids)
         for _, logits in context.evaluate(blocks, [used - 1]):
-            _check_finite(logits)
+            check_finite(logits)
         self.stream.prompt_seconds = time.perf_counter() - start
         while not self.cancelled:
             token = sampler.draw(context, -1)

@@ -74,7 +74,7 @@ class Questions:
             return AnsweredRow(row, None, row.error)
         if result is None or key in self.errors:
             return AnsweredRow(row, None, self.errors.get(key, "not computed"))
-        return AnsweredRow(row, weigh(row.question, result.log_probabilities))
+        return AnsweredRow(row, weigh(row.question, result.scores))
 
     def _key(self, question: Question) -> str:
         return fingerprint([question.passage, question.question, list(question.choices), self._salt])

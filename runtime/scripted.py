@@ -105,6 +105,7 @@ class ScriptedEngine:
         self.error = error
         self.context_limit = context_size
         self.context_size = context_size
+        self.pack_tokens = 0
         self.closed = False
         self._replies = list(replies) or [""]
 
@@ -129,13 +130,16 @@ class ScriptedEngine:
         self.prompts.append(tuple(prompt_ids))
         return ScriptedStream(reply, len(prompt_ids), sampling, self)
 
-    def score(self, request: ScoreRequest) -> list[float]:
-        """Log probabilities drawn from a hash of the request: arbitrary, but always the same."""
+    def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """Log probabilities drawn from a hash of each request: arbitrary, but always the same."""
+        return [self._score(request) for request in requests]
+
+    def _score(self, request: ScoreRequest) -> list[float]:
         weights = [
             1 + int.from_bytes(hashlib.sha256(repr((request.prompt, ids)).encode()).digest()[:2])
             for ids in request.continuations
         ]
-        return [math.log(weight / (sum(weights) + 1)) for weight in weights]
+        return request.by_label([math.log(weight / (sum(weights) + 1)) for weight in weights])
 
     def close(self) -> None:
         self.closed = True

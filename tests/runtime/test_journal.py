@@ -13,7 +13,7 @@ from configs.errors import ConfigError, ToolError
 from runtime.journal import Journal, Result, journal_path
 
 IDENTITY = {"scoring": "s", "model": "m"}
-RESULT = Result((-0.1, -2.5), 84)
+RESULT = Result(((-0.1, -2.5), (-0.2, -2.0)), 84)
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def test_a_torn_first_line_begins_the_journal_anew(path: Path) -> None:
         b"not json",
         b"[1]",
         b'{"key": "x"}',
-        b'{"key": "x", "log_probabilities": [NaN, -1.0], "tokens": 3}',
-        b'{"key": "x", "log_probabilities": ["a"], "tokens": 3}',
+        b'{"key": "x", "scores": [[NaN, -1.0]], "tokens": 3}',
+        b'{"key": "x", "scores": [["a"]], "tokens": 3}',
         b"\xff\xfe",
     ],
 )

@@ -317,11 +317,11 @@ def test_a_failing_engine_keeps_what_was_computed(sheet: Path, model: Path, tmp_
         def __getattr__(self, name: str) -> Any:
             return getattr(self.inner, name)
 
-        def score(self, request: Any) -> list[float]:
+        def score(self, requests: Any) -> list[list[float]]:
             self.left -= 1
             if self.left < 0:
                 raise ToolError("the engine failed")
-            return self.inner.score(request)
+            return self.inner.score(requests)
 
     output = tmp_path / "a.csv"
     settings = PredictSettings(sheet, output, ModelOptions(model, threads=1))

@@ -21,10 +21,10 @@ def rows() -> list[AnsweredRow]:
     third = SheetRow(3, "@id", None, error="the passage is missing")
     fourth = SheetRow(4, "0007", Question("文", '=HYPERLINK("x")', ("一", "=1+1"), 1))
     return [
-        AnsweredRow(first, weigh(capital, (-3.0, -0.1, -0.01, -4.0))),
-        AnsweredRow(second, weigh(lines, (-1.5, -1.49))),
+        AnsweredRow(first, weigh(capital, [(-3.0, -0.1, -0.01, -4.0)])),
+        AnsweredRow(second, weigh(lines, [(-1.5, -1.49)])),
         AnsweredRow(third, None, "the passage is missing"),
-        AnsweredRow(fourth, weigh(Question("文", "", ("一", "=1+1")), (-5.0, -0.02))),
+        AnsweredRow(fourth, weigh(Question("文", "", ("一", "=1+1")), [(-5.0, -0.02)])),
     ]
 
 

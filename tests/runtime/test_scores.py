@@ -52,21 +52,21 @@ def test_scores_are_the_oracles(
     engine: Engine, oracle: Oracle, length: int, labels: tuple[tuple[int, ...], ...]
 ) -> None:
     prompt = ids(length, length)
-    scores = engine.score(ScoreRequest(prompt, labels))
+    (scores,) = engine.score([ScoreRequest(prompt, labels)])
     assert scores == pytest.approx([oracle.log_probability(prompt, label) for label in labels], abs=TOLERANCE)
 
 
 def test_naming_the_shared_start_changes_nothing_but_rounding(engine: Engine) -> None:
     prompt, labels = ids(300, 3), ((400, 301), (400, 302))
-    plain = engine.score(ScoreRequest(prompt, labels))
-    assert engine.score(ScoreRequest(prompt, labels, 45)) == pytest.approx(plain, abs=TOLERANCE)
+    (plain,) = engine.score([ScoreRequest(prompt, labels)])
+    assert engine.score([ScoreRequest(prompt, labels, (45,))])[0] == pytest.approx(plain, abs=TOLERANCE)
 
 
 def requests() -> list[ScoreRequest]:
     start = ids(45, 0)
     several = ((400, 301, 302), (400, 302), (400, 303, 304, 305))
     return [
-        ScoreRequest((*start, *ids(length, seed)[1:]), several if seed % 5 == 0 else ((400, 301), (400, 302)), 45)
+        ScoreRequest((*start, *ids(length, seed)[1:]), several if seed % 5 == 0 else ((400, 301), (400, 302)), (45,))
         for seed, length in enumerate([2, 30, 63, 200, 212, 213, 214, 256, 257, 400, 512, 513, 514, 700, 1200])
     ]
 
@@ -78,7 +78,7 @@ def test_scores_are_the_same_bits_in_any_order_on_any_number_of_threads(models: 
         engine = load_engine(ModelOptions(models / "model.gguf", threads=threads))
         random.Random(threads).shuffle(order)
         for index in order:
-            scores = engine.score(requests()[index])
+            (scores,) = engine.score([requests()[index]])
             assert wanted.setdefault(index, scores) == scores
         engine.close()
 
@@ -87,10 +87,10 @@ def test_scores_do_not_depend_on_the_size_of_the_context_or_on_a_chat_before(mod
     from runtime.engine import Sampling
 
     engine = load_engine(ModelOptions(models / "model.gguf", threads=1))
-    wanted = [engine.score(request) for request in requests()[:6]]
+    wanted = engine.score(requests()[:6])
     engine.reserve(1300)
     "".join(engine.submit(ids(100, 9), Sampling(max_tokens=20, seed=1)))
-    assert [engine.score(request) for request in requests()[:6]] == wanted
+    assert engine.score(requests()[:6]) == wanted
     engine.close()
 
 
@@ -98,12 +98,12 @@ def test_an_adapter_changes_scores_by_its_weight(models: Path) -> None:
     def score(weight: float) -> list[float]:
         adapters = ((models / "adapter.gguf", weight),)
         engine = load_engine(ModelOptions(models / "model.gguf", adapters=adapters, threads=1))
-        scores = engine.score(requests()[3])
+        (scores,) = engine.score([requests()[3]])
         engine.close()
         return scores
 
     engine = load_engine(ModelOptions(models / "model.gguf", threads=1))
-    plain = engine.score(requests()[3])
+    (plain,) = engine.score([requests()[3]])
     engine.close()
     assert score(0.0) == pytest.approx(plain, abs=TOLERANCE)
     assert score(1.0) != pytest.approx(plain, abs=0.01)
@@ -112,14 +112,14 @@ def test_an_adapter_changes_scores_by_its_weight(models: Path) -> None:
 
 def test_what_would_end_the_process_is_refused(engine: Engine) -> None:
     with pytest.raises(ToolError, match="do not fit"):
-        engine.score(ScoreRequest(ids(3000, 0), ((5,),)))
+        engine.score([ScoreRequest(ids(3000, 0), ((5,),))])
     with pytest.raises(ToolError, match="vocabulary"):
-        engine.score(ScoreRequest((1, 10_000_000), ((5,),)))
+        engine.score([ScoreRequest((1, 10_000_000), ((5,),))])
     with pytest.raises(ToolError, match="vocabulary"):
-        engine.score(ScoreRequest((1, -5), ((5, 6), (5, 7))))
+        engine.score([ScoreRequest((1, -5), ((5, 6), (5, 7)))])
     with pytest.raises(ToolError, match="do not fit"):
         engine.reserve(100_000)
-    assert len(engine.score(ScoreRequest(ids(20, 0), ((5,), (6,))))) == 2  # and the engine lives on
+    assert len(engine.score([ScoreRequest(ids(20, 0), ((5,), (6,)))])[0]) == 2  # and the engine lives on
 
 
 def test_a_closed_engine_says_so(models: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_closed_engine_says_so(models: Path) -> None:
     engine.close()
     engine.close()
     with pytest.raises(ToolError, match="closed"):
-        engine.score(requests()[0])
+        engine.score([requests()[0]])
 
 
 def test_a_load_can_be_watched_and_given_up(models: Path) -> None:
@@ -167,5 +167,5 @@ def test_broken_weights_are_an_error_not_an_answer(models: Path, tmp_path: Path)
     broken = make_gguf.model(tmp_path / "nan.gguf", models / "tokenizer.model", formats=None, scale=float("nan"))
     engine = load_engine(ModelOptions(broken, prompt_format="alpaca2", threads=1))
     with pytest.raises(ToolError, match="weights are broken"):
-        engine.score(ScoreRequest(ids(20, 0), ((5,), (6,))))
+        engine.score([ScoreRequest(ids(20, 0), ((5,), (6,)))])
     engine.close()
