@@ -29,11 +29,14 @@ class Inputs:
     """What made the values that an adapter trained on a quantized base is merged onto; empty: they are the base's."""
 
 
-def open_adapters(base: BaseModel, requested: Sequence[tuple[str, float]], *, as_trained: bool = False) -> Inputs:
+def open_adapters(
+    base: BaseModel, requested: Sequence[tuple[str, float]], *, as_trained: bool = False, exact: bool = False
+) -> Inputs:
     """Open adapters (folder or hub id, and weight) onto a base.
 
     Args:
         as_trained: onto the base as the quantizer left it when they were trained.
+        exact: tensors that an adapter replaces keep its values, and are not rounded to the base's type.
 
     Raises:
         ConfigError: an argument names no adapter, or several.
@@ -55,7 +58,7 @@ def open_adapters(base: BaseModel, requested: Sequence[tuple[str, float]], *, as
         adapter = open_adapter(folder, base, weight=weight)
         if weight != 1.0 and any(change.full or change.tokens for change in adapter.changes.values()):
             notes.append(f"the weight {weight:g} of {folder} applies to what it adds, not to the tensors it replaces")
-        base, adapters = adapt(base, adapters, adapter)
+        base, adapters = adapt(base, adapters, adapter, exact=exact)
     if given.config.tie_word_embeddings and not base.config.tie_word_embeddings:
         notes.append("the adapters change only one side of the tied embeddings: an output matrix of its own is written")
     _check_vocabularies([base.folder, *(adapter.folder for adapter in adapters)])

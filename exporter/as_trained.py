@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import ConfigError, ToolError
+from exporter.sources.derived_weights import DerivedWeights
 from exporter.sources.huggingface import EMBEDDINGS, OUTPUT, BaseModel
 from exporter.sources.llama_config import read_json
-from exporter.sources.weight_files import WeightFile, Weights
+from exporter.sources.weight_files import Weights
 from exporter.tensor import TensorSpec, row_chunks, torch_dtype
 from exporter.transforms.bitsandbytes_values import BLOCK, block_maxima, int8_values, nf4_values, stored_maxima
 
@@ -115,25 +116,14 @@ def quantized_base(base: BaseModel, quantizer: Quantizer) -> BaseModel:
     )
 
 
-class QuantizedWeights:
-    """A base's weights with what bitsandbytes makes of them."""
+class QuantizedWeights(DerivedWeights):
+    """A base's weights with what bitsandbytes makes of them; their type is the one the base was trained in."""
 
     def __init__(self, base: Weights, specs: Mapping[str, TensorSpec], quantizer: Quantizer) -> None:
-        self._base = base
-        self._specs = dict(specs)
+        super().__init__(base, specs)
         self._quantizer = quantizer
         self._maxima: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
         self._lock = threading.Lock()
-
-    @property
-    def files(self) -> Sequence[WeightFile]:
-        """The base's files."""
-        return self._base.files
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        """Every tensor, of the type that the base was trained in."""
-        return self._specs
 
     def read_rows(self, name: str, start: int, stop: int) -> Tensor:
         """Rows [start, stop) as [rows, columns]; those of 8-bit weights are float32, which their values need."""

@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from configs.atomic import sha256_file, sha256_text
 from exporter.sources.huggingface import BaseModel
@@ -25,6 +25,25 @@ _REPORTS = {FOLDER_MANIFEST, "training.json"}
 _WHOLE_BYTES = 64 << 20
 _SAMPLES = 256
 _SAMPLE_BYTES = 64 << 10
+
+
+class Planned(Protocol):
+    """An export of base and adapters: a merge, or an adapter alone."""
+
+    @property
+    def base(self) -> BaseModel:
+        """The base model."""
+        ...
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The adapters, in order."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides the bytes besides the inputs."""
+        ...
 
 
 def manifest_path(output: Path, *, is_folder: bool) -> Path:
@@ -53,6 +72,12 @@ def fingerprint(settings: Mapping[str, object], inputs: Sequence[tuple[Path, Wei
     ]
     parts = {"settings": dict(settings), "version": tool_version(), "files": files}
     return sha256_text(json.dumps(parts, sort_keys=True, ensure_ascii=False))
+
+
+def plan_fingerprint(plan: Planned, settings: Mapping[str, object] | None = None) -> str:
+    """The same for a planned export, or for one with the given settings."""
+    parts = [(adapter.folder, adapter.weights) for adapter in plan.adapters]
+    return fingerprint(settings or plan.settings, [*parts, (plan.base.folder, plan.base.weights)])
 
 
 def file_fingerprint(settings: Mapping[str, object], path: Path) -> str:
@@ -116,6 +141,14 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return table if isinstance(table, dict) else None
+
+
+def manifest_of(path: Path) -> dict[str, Any] | None:
+    """The manifest beside a file, if it is of a file of that name and size. (A hash would cost another read.)"""
+    table = read_manifest(manifest_path(path, is_folder=False))
+    records = table.get("files") if table else None
+    record = records.get(path.name) if isinstance(records, dict) else None
+    return table if isinstance(record, dict) and record.get("size") == path.stat().st_size else None
 
 
 def recorded_fingerprint(output: Path, *, is_folder: bool) -> str | None:

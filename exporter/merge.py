@@ -52,8 +52,7 @@ def run_merge(plan: ExportPlan) -> MergeResult:
     """
     start = time.monotonic()
     output, is_folder = plan.request.output, plan.request.format != "gguf"
-    parts = [(adapter.folder, adapter.weights) for adapter in plan.adapters]
-    inputs = manifest.fingerprint(plan.settings, [*parts, (plan.base.folder, plan.base.weights)])
+    inputs = manifest.plan_fingerprint(plan)
     recorded = manifest.recorded_fingerprint(output, is_folder=is_folder)
     check_replaceable(output, is_folder=is_folder)
     table = manifest.read_manifest(manifest.manifest_path(output, is_folder=is_folder)) or {}

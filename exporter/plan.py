@@ -130,7 +130,10 @@ def make_plan(request: MergeRequest) -> ExportPlan:
     require("torch", "convert")
     require("gguf", "convert")
     inputs = open_adapters(
-        open_base(find_folder(request.base, "base model")), request.adapters, as_trained=request.as_trained
+        open_base(find_folder(request.base, "base model")),
+        request.adapters,
+        as_trained=request.as_trained,
+        exact=request.direct,
     )
     base, adapters = inputs.base, inputs.adapters
     folders = [*(adapter.folder for adapter in reversed(adapters)), base.folder]

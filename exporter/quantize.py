@@ -161,5 +161,19 @@ def _manifest(
         **settings,
         "fingerprint": inputs,
         "files": {name: {"size": record.size, "sha256": record.sha256} for name, record in records.items()},
-        "source": {"name": source.path.name, "size": source.size, "header_sha256": source.header_sha256},
+        "source": _describe(source),
+    }
+
+
+def _describe(source: GgufFile) -> dict[str, Any]:
+    """The input, and what its own manifest knows of it: base, adapters, weights, roundings."""
+    types = {number: name for name, number in FILE_TYPES.items()}
+    number = source.value(_TYPE_KEY)
+    known = manifest.manifest_of(source.path)
+    return {
+        "name": source.path.name,
+        "size": source.size,
+        "header_sha256": source.header_sha256,
+        **({"type": types[number]} if isinstance(number, int) and number in types else {}),
+        **({"manifest": known} if known else {}),
     }

@@ -14,46 +14,41 @@ from typing import TYPE_CHECKING
 from configs.errors import ToolError
 from exporter.sources.adapter_accounts import same_values
 from exporter.sources.adapter_tensors import Change, LoraPair, TokenRows
+from exporter.sources.derived_weights import DerivedWeights
 from exporter.sources.huggingface import EMBEDDINGS, OUTPUT, BaseModel
 from exporter.sources.peft_adapter import Adapter
-from exporter.sources.weight_files import WeightFile, Weights
+from exporter.sources.weight_files import Weights
 from exporter.tensor import TensorSpec, row_chunks, torch_dtype
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class AdaptedWeights:
+class AdaptedWeights(DerivedWeights):
     """A base's weights with the tensors and rows that one adapter replaces."""
 
-    def __init__(self, base: Weights, specs: Mapping[str, TensorSpec], adapter: Adapter, *, untied: bool) -> None:
-        self._base = base
-        self._specs = dict(specs)
+    def __init__(
+        self, base: Weights, specs: Mapping[str, TensorSpec], adapter: Adapter, *, untied: bool, exact: bool
+    ) -> None:
+        super().__init__(base, specs)
         self._adapter = adapter
         self._untied = untied
+        self._exact = exact
         self._rows = {
             name: {row: number for number, row in enumerate(change.tokens.rows)}
             for name, change in adapter.changes.items()
             if change.tokens
         }
 
-    @property
-    def files(self) -> Sequence[WeightFile]:
-        """The base's files."""
-        return self._base.files
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        """Every tensor, of the base's type."""
-        return self._specs
-
     def read_rows(self, name: str, start: int, stop: int) -> Tensor:
-        """Rows [start, stop) as [rows, columns] of the base's type."""
+        """Rows [start, stop) as [rows, columns] of the base's type; where exact, replaced ones are float32."""
         change = self._adapter.changes.get(name, Change())
         if change.full:
-            rows = self._adapter.weights.read_rows(change.full, start, stop).to(torch_dtype(self._specs[name].dtype))
+            rows = self._adapter.weights.read_rows(change.full, start, stop)
         else:
             rows = self._base.read_rows(EMBEDDINGS if name == OUTPUT and self._untied else name, start, stop)
+        if change.full or change.tokens:
+            rows = rows.float() if self._exact else rows.to(torch_dtype(self._specs[name].dtype))
         if change.tokens:
             numbers = self._rows[name]
             for row in range(start, stop):
@@ -63,8 +58,13 @@ class AdaptedWeights:
         return rows
 
 
-def adapt(base: BaseModel, adapters: Sequence[Adapter], adapter: Adapter) -> tuple[BaseModel, tuple[Adapter, ...]]:
+def adapt(
+    base: BaseModel, adapters: Sequence[Adapter], adapter: Adapter, *, exact: bool = False
+) -> tuple[BaseModel, tuple[Adapter, ...]]:
     """Apply what `adapter` replaces to a base that the adapters before it have changed already.
+
+    Args:
+        exact: what is replaced keeps the adapter's values; otherwise they are rounded to the base's type, as PEFT does.
 
     Returns:
         The base for what follows, and all adapters with what is left of their additions.
@@ -72,7 +72,7 @@ def adapt(base: BaseModel, adapters: Sequence[Adapter], adapter: Adapter) -> tup
     Raises:
         ToolError: the adapter's changes do not go together with those before it.
     """
-    adapter = replace(adapter, changes=_without_repetitions(adapter, base))
+    adapter = replace(adapter, changes=_without_repetitions(adapter, base, exact=exact))
     untied = base.config.tie_word_embeddings and _unties(adapter)
     if base.config.tie_word_embeddings and not untied:
         adapter = replace(adapter, changes={name: change for name, change in adapter.changes.items() if name != OUTPUT})
@@ -80,19 +80,21 @@ def adapt(base: BaseModel, adapters: Sequence[Adapter], adapter: Adapter) -> tup
     if not untied and not any(change.full or change.tokens for change in adapter.changes.values()):
         return base, (*before, adapter)
     specs = _specs(base, adapter, untied=untied)
-    changed = replace(base, specs=specs, weights=AdaptedWeights(base.weights, specs, adapter, untied=untied))
+    changed = replace(
+        base, specs=specs, weights=AdaptedWeights(base.weights, specs, adapter, untied=untied, exact=exact)
+    )
     if untied:
         config = base.config.model_copy(update={"tie_word_embeddings": False})
         changed = replace(changed, config=config, raw_config={**base.raw_config, "tie_word_embeddings": False})
     return changed, (*before, adapter)
 
 
-def _without_repetitions(adapter: Adapter, base: BaseModel) -> dict[str, Change]:
+def _without_repetitions(adapter: Adapter, base: BaseModel, *, exact: bool) -> dict[str, Change]:
     """The changes without full tensors that repeat the base's: PEFT saves those beside trained factors and rows."""
     kept = {}
     for name, change in adapter.changes.items():
         ours = EMBEDDINGS if name == OUTPUT and base.config.tie_word_embeddings else name
-        repeats = change.full and same_values(adapter.weights, change.full, base.weights, ours)
+        repeats = change.full and same_values(adapter.weights, change.full, base.weights, ours, exact=exact)
         rest = replace(change, full="") if repeats else change
         if rest != Change():
             kept[name] = rest

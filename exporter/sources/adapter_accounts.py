@@ -181,13 +181,16 @@ def _shape(base: BaseModel, name: str) -> tuple[int, ...] | None:
     return base.specs[name].shape if name in base.specs else None
 
 
-def same_values(left: Weights, left_name: str, right: Weights, right_name: str) -> bool:
-    """Whether two tensors hold the same values, once both are of the right one's type. Read in chunks."""
+def same_values(left: Weights, left_name: str, right: Weights, right_name: str, *, exact: bool = False) -> bool:
+    """Whether two tensors hold the same values, read in chunks: once both are of the right one's type, or exactly."""
     spec = right.specs[right_name]
-    return left.specs[left_name].shape == spec.shape and all(
-        bool((left.read_rows(left_name, *rows).to((other := right.read_rows(right_name, *rows)).dtype) == other).all())
-        for rows in row_chunks(spec)
-    )
+    if left.specs[left_name].shape != spec.shape:
+        return False
+    for start, stop in row_chunks(spec):
+        ours, theirs = left.read_rows(left_name, start, stop), right.read_rows(right_name, start, stop)
+        if not (ours.float() if exact else ours.to(theirs.dtype)).equal(theirs.float() if exact else theirs):
+            return False
+    return True
 
 
 def misfit(folder: Path, base: BaseModel, reason: str) -> ToolError:

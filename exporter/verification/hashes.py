@@ -8,9 +8,9 @@ from typing import Any
 
 from configs.atomic import sha256_file
 from exporter import manifest
-from exporter.plan import ExportPlan
 from exporter.sources.weight_files import some
 from exporter.verification.check import Check
+from exporter.verification.planned_again import origin
 
 
 def check_hashes(path: Path, table: Mapping[str, Any] | None) -> Check:
@@ -36,13 +36,14 @@ def check_hashes(path: Path, table: Mapping[str, Any] | None) -> Check:
     return Check("manifest", "ok", f"{len(records)} files have the SHA-256 they were written with")
 
 
-def check_sources(table: Mapping[str, Any] | None, plan: ExportPlan) -> Check:
-    """The given base and adapters are those of the manifest, to the byte."""
+def check_sources(table: Mapping[str, Any] | None, plan: manifest.Planned) -> Check:
+    """The given base and adapters are those of the manifest, to the byte; of a quantized file, those of its source."""
     if table is None:
         return Check("sources", "not checked", "there is no manifest that names them")
+    source = table.get("source")
+    table = origin(table)
     if "base" not in table:
-        source = table.get("source")
-        name = source.get("name") if isinstance(source, dict) else "something else"
+        name = source.get("name") if isinstance(source, Mapping) else "something else"
         return Check("sources", "not checked", f"the manifest names {name}, which this was made from, and no base")
     wrong = _other_sources(table, plan)
     if wrong:
@@ -50,22 +51,21 @@ def check_sources(table: Mapping[str, Any] | None, plan: ExportPlan) -> Check:
     if table.get("version") != manifest.tool_version():  # its fingerprint is another by that alone
         return Check("sources", "ok", "weight files of the recorded sizes and headers")
     recorded = {name: table.get(name) for name in plan.settings}
-    parts = [(adapter.folder, adapter.weights) for adapter in plan.adapters]
-    if manifest.fingerprint(recorded, [*parts, (plan.base.folder, plan.base.weights)]) != table.get("fingerprint"):
+    if manifest.plan_fingerprint(plan, recorded) != table.get("fingerprint"):
         return Check(
             "sources", "differs", "a file of the base or of an adapter is not the one the export was made from"
         )
     return Check("sources", "ok", "base and adapters are those that the manifest was made from")
 
 
-def _other_sources(table: Mapping[str, Any], plan: ExportPlan) -> str:
+def _other_sources(table: Mapping[str, Any], plan: manifest.Planned) -> str:
     """What is given and not recorded, as a sentence; empty where names, weights and files agree."""
     weights = [adapter.weight for adapter in plan.adapters]
     named = [str(adapter.get("name")) for adapter in table.get("adapters", [])]
     if len(named) != len(weights):
         given = some([adapter.name for adapter in plan.adapters]) or "none"
         return f"the export was made with adapters {some(named) or 'none'}, given were {given}"
-    if table.get("weights") != weights:
+    if table.get("weights", weights) != weights:  # an adapter alone has none
         return f"the export was made with adapter weights {table.get('weights')}, given were {weights}"
     described = manifest.make_manifest({}, {}, base=plan.base, adapters=plan.adapters, inputs="")
     pairs = [(described["base"], table.get("base", {})), *zip(described["adapters"], table["adapters"], strict=True)]

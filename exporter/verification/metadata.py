@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from exporter.adapter_plan import AdapterPlan
 from exporter.merge import merged_config
 from exporter.meta_output import params_table
 from exporter.plan import ExportPlan
@@ -15,11 +16,12 @@ from exporter.verification.check import Check
 from exporter.verification.written import Written, WrittenFolder, read_gguf
 
 
-def check_metadata(written: Written, plan: ExportPlan) -> Check:
+def check_metadata(written: Written, plan: ExportPlan | AdapterPlan) -> Check:
     """Compare what the export says of the model with what it would say if it were made now."""
-    if isinstance(written, WrittenFolder) and written.format == "pth":
-        return _compare("params.json", written.keys, params_table(plan.base))
     if isinstance(written, WrittenFolder):
+        assert isinstance(plan, ExportPlan)  # an adapter alone is a file
+        if written.format == "pth":
+            return _compare("params.json", written.keys, params_table(plan.base))
         return _compare("config.json", written.keys, merged_config(plan))
     with written.path.open("rb") as file:
         same = file.read(len(plan.header)) == plan.header
@@ -28,7 +30,7 @@ def check_metadata(written: Written, plan: ExportPlan) -> Check:
     return _compare("the header", written.keys, _planned_keys(plan))
 
 
-def _planned_keys(plan: ExportPlan) -> Mapping[str, Any]:
+def _planned_keys(plan: ExportPlan | AdapterPlan) -> Mapping[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "planned.gguf")
         path.write_bytes(plan.header)

@@ -9,14 +9,15 @@ from typing import Any
 
 from configs.errors import ConfigError, ToolError, require
 from exporter import manifest
+from exporter.adapter_plan import plan_adapter
 from exporter.as_trained import read_quantizer
-from exporter.ggml.types import FILE_TYPES
+from exporter.machine import cores
 from exporter.plan import ExportPlan, make_plan
 from exporter.request import MergeRequest
 from exporter.segmentation import built_in_texts, source_ids
-from exporter.sources.huggingface import EMBEDDINGS, OUTPUT
-from exporter.tensor import ELEMENT_BYTES, TensorJob
+from exporter.tensor import ELEMENT_BYTES
 from exporter.verification.check import Check
+from exporter.verification.planned_again import comparable_jobs, file_type, plan_again
 from exporter.verification.reference import MergedModel
 from exporter.verification.written import Written, WrittenGguf, open_written
 
@@ -73,10 +74,7 @@ def verify(request: VerifyRequest) -> Verification:
 
 
 def _checks(request: VerifyRequest, texts: Sequence[str] | None) -> Iterator[Check]:
-    from exporter.verification.hashes import check_hashes, check_sources
-    from exporter.verification.metadata import check_metadata
-    from exporter.verification.tensors import check_tensors
-    from exporter.verification.tokenizer import check_tokenizer
+    from exporter.verification.hashes import check_hashes
 
     table = manifest.read_manifest(manifest.manifest_path(request.path, is_folder=request.path.is_dir()))
     hashes = check_hashes(request.path, table)
@@ -91,52 +89,46 @@ def _checks(request: VerifyRequest, texts: Sequence[str] | None) -> Iterator[Che
     if not request.base:
         for name in ("sources", "metadata", "tensor table", "tensors", "tokenizer", "logits"):
             yield Check(name, "not checked", "it needs --base, and --adapter where there was one")
-        return
-    plan = make_plan(_as_merged(request, written, table))
+    elif isinstance(written, WrittenGguf) and written.is_adapter:
+        yield from _adapter_checks(request, written, table)
+    else:
+        yield from _model_checks(request, written, table, texts)
+
+
+def _model_checks(
+    request: VerifyRequest, written: Written, table: Mapping[str, Any] | None, texts: Sequence[str] | None
+) -> Iterator[Check]:
+    from exporter.verification.hashes import check_sources
+    from exporter.verification.metadata import check_metadata
+    from exporter.verification.tensors import check_tensors
+    from exporter.verification.tokenizer import check_tokenizer
+
+    sources = MergeRequest(request.base, request.adapters, "gguf", "", request.path, threads=request.threads)
+    plan = plan_again(sources, written, table)
     yield check_sources(table, plan)
     yield check_metadata(written, plan)
-    yield from check_tensors(written, _comparable_jobs(written, plan), threads=plan.threads)
+    yield from check_tensors(written, comparable_jobs(written, plan), threads=plan.threads)
     texts = texts or built_in_texts(plan.tokenizer)
     yield from check_tokenizer(written, plan.tokenizer, texts)
     yield from _logits(written, plan, texts)
 
 
-def _as_merged(request: VerifyRequest, written: Written, table: Mapping[str, Any] | None) -> MergeRequest:
-    """The merge that must have made this: the user's sources; type and name by the manifest, else by the file."""
-    is_gguf = isinstance(written, WrittenGguf)
-    recorded = table or {}
-    file_type = str(recorded.get("type") or (_file_type(written) if is_gguf else _folder_type(written)))
-    name = str(recorded.get("name") or written.keys.get("general.name") or "")
-    return MergeRequest(
-        request.base, request.adapters, "gguf" if isinstance(written, WrittenGguf) else written.format,
-        file_type.replace("base", ""), request.path, name=name, threads=request.threads,
-        tensor_types=tuple(recorded.get("tensor_types") or ()), direct=recorded.get("roundings") == "direct",
-        shards=int(recorded.get("shards") or 0), as_trained=bool(recorded.get("as_trained")),
-    )  # fmt: skip
+def _adapter_checks(request: VerifyRequest, written: WrittenGguf, table: Mapping[str, Any] | None) -> Iterator[Check]:
+    from exporter.verification.hashes import check_sources
+    from exporter.verification.metadata import check_metadata
+    from exporter.verification.tensors import check_tensors
 
-
-def _comparable_jobs(written: Written, plan: ExportPlan) -> Sequence[TensorJob]:
-    """The tensors as `written` names them: a pth folder is read as a huggingface one, its tied output written out."""
-    if isinstance(written, WrittenGguf) or written.format == "huggingface":
-        return plan.jobs
-    jobs = make_plan(replace(plan.request, format="huggingface", shards=0)).jobs
-    if any(job.target.name == OUTPUT for job in jobs):
-        return jobs
-    embeddings = next(job for job in jobs if job.target.name == EMBEDDINGS)
-    return [*jobs, replace(embeddings, target=replace(embeddings.target, name=OUTPUT))]
-
-
-def _file_type(written: Written) -> str:
-    number = written.keys.get("general.file_type")
-    for name, known in FILE_TYPES.items():
-        if known == number:
-            return name
-    raise ToolError(f"{written.path} has file type {number}, which this exporter does not write")
-
-
-def _folder_type(written: Written) -> str:
-    types = {spec.dtype for spec in written.specs.values()}
-    return types.pop() if len(types) == 1 else "base"
+    if len(request.adapters) != 1 or request.adapters[0][1] != 1.0:
+        raise ConfigError(
+            f"{request.path} is an adapter alone: it is proven against one --adapter, without a weight, and its --base"
+        )
+    name = str((table or {}).get("name") or written.keys.get("general.name") or "")
+    plan = plan_adapter(request.adapters[0][0], request.base, name=name)
+    yield check_sources(table, plan)
+    yield check_metadata(written, plan)
+    yield from check_tensors(written, plan.jobs, threads=request.threads or cores())
+    for check in ("tokenizer", "logits"):
+        yield Check(check, "not checked", "an adapter alone has none; merged or plugged into its base it has")
 
 
 def _logits(written: Written, plan: ExportPlan, texts: Sequence[str]) -> Iterator[Check]:
@@ -148,7 +140,7 @@ def _logits(written: Written, plan: ExportPlan, texts: Sequence[str]) -> Iterato
     ids = _ids(plan, texts)
     plain = all(spec.dtype in ELEMENT_BYTES for spec in written.specs.values())
     model = _merged(plan, as_trained=plan.request.as_trained)
-    yield check_logits(written, _file_type(written) if plain else "quantized", model, ids)
+    yield check_logits(written, file_type(written) if plain else "quantized", model, ids)
     quantizers = {read_quantizer(adapter.folder) for adapter in plan.adapters}
     if len(quantizers) == 1 and None not in quantizers:
         bases = {"the base as trained": True, "the original base": False}

@@ -49,6 +49,11 @@ class WrittenGguf:
     places: Mapping[str, tuple[int, int]]
     """Offset and size of every tensor."""
 
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it holds an adapter alone."""
+        return self.keys.get("general.type") == "adapter"
+
     def read(self, name: str, start: int, stop: int) -> memoryview:
         """The bytes of rows [start, stop)."""
         offset, size = self.places[name]

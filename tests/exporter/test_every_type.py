@@ -11,6 +11,7 @@ import pytest
 from exporter.ggml.types import FILE_TYPES, QUANTIZED
 from exporter.transforms.merge_lora import LoraFactors
 from tests import tiny
+from tests.exporter.adapters import make_adapter
 from tests.exporter.conftest import merge
 from tests.exporter.oracles import gguf_keys, gguf_tensors, llama_quantize
 from tests.tiny import run_cli
@@ -125,6 +126,48 @@ def test_direct_huggingface_skips_the_bases_rounding(bf16_base: Path, bf16_adapt
     assert wide[name].bfloat16().float().equal(wide[name])
     assert not exact[name].equal(wide[name])
     assert exact[name].bfloat16().float().equal(wide[name])
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "gguf"])
+def test_direct_keeps_the_whole_tensors_of_an_adapter_as_they_were_trained(
+    kind: str, bf16_base: Path, tmp_path: Path
+) -> None:
+    """PEFT saves whole modules and rows in float32; only --compat rounds them to the base's bf16."""
+    import numpy as np
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    fields: dict[str, Any] = {"modules_to_save": ["norm"], "trainable_token_indices": {"embed_tokens": [7, 300]}}
+    adapter = make_adapter(bf16_base, tmp_path / "adapter", **fields)
+    file = adapter / "adapter_model.safetensors"
+    draw = torch.Generator().manual_seed(3)
+    trained = {
+        name: tensor if "lora_" in name else tensor.float() * (1 + 1e-3 * torch.randn(tensor.shape, generator=draw))
+        for name, tensor in load_file(file).items()
+    }
+    save_file(trained, file, {"format": "pt"})
+    norm = next(tensor for name, tensor in trained.items() if name.endswith("model.norm.weight"))
+    rows = next(tensor for name, tensor in trained.items() if name.endswith("trainable_tokens_delta"))
+    found = {}
+    for way in ("direct", "compat"):
+        output = merge(bf16_base, tmp_path / way, adapter, f"--{way}", format=kind, type="f32")
+        if kind == "gguf":
+            raw = {
+                name: torch.frombuffer(bytearray(data), dtype=torch.float32)
+                for name, (_, data) in gguf_tensors(output).items()
+            }
+            found[way] = raw["output_norm.weight"], raw["token_embd.weight"].view(-1, norm.numel())
+        else:
+            table = load_file(output / "model.safetensors")
+            found[way] = table["model.norm.weight"], table["model.embed_tokens.weight"]
+    assert torch.equal(found["direct"][0], norm)
+    assert torch.equal(found["direct"][1][[7, 300]], rows)
+    assert torch.equal(found["compat"][0], norm.bfloat16().float())
+    assert torch.equal(found["compat"][1][[7, 300]], rows.bfloat16().float())
+    assert not np.array_equal(found["compat"][0], found["direct"][0])
+    words = ["verify", tmp_path / "direct", "--base", bf16_base, "--adapter", adapter]
+    code, out, err = run_cli("exporter.cli", *words)
+    assert code == 0, out + err
 
 
 def test_own_types_for_tensors(bf16_base: Path, bf16_adapter: Path, tmp_path: Path) -> None:

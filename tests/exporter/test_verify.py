@@ -320,20 +320,6 @@ def test_own_roundings_and_types_are_taken_from_the_manifest(
     assert checks["logits"][0] == ("ok" if plain else "measured")
 
 
-def test_a_quantized_gguf_is_proven_against_base_and_adapter(
-    exports: dict[str, Path], tiny_base: Path, tiny_adapter: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "q5_0.gguf"
-    code, _, err = run_cli("exporter.cli", "quantize", exports["f16"], "--type", "q5_0", "--output", path)
-    assert code == 0, err
-    code, checks = verify(path, tiny_base, tiny_adapter)
-    assert code == 0, checks
-    assert checks["tensors"][0] == "ok"
-    assert checks["sources"] == (
-        "not checked", "the manifest names f16.gguf, which this was made from, and no base"
-    )  # fmt: skip
-
-
 @SLOW
 @pytest.mark.parametrize("kind", ["f32", "f16"])
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "llama"])
