@@ -5,20 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zipfile
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.errors import ConfigError, require
+from configs.encodings import decode_file
+from configs.errors import ConfigError
+from configs.workbook import read_workbook
 
 EXCEL = (".xlsx", ".xlsm")
 TEXT = (".csv", ".tsv")
 JSON = (".json", ".jsonl")
 
-# Chinese files come in these, most likely first; each is tried strictly, so a wrong guess fails instead of garbling.
-_ENCODINGS = ("utf-8-sig", "cp950", "gb18030")
+_SEPARATOR_LINE = re.compile(r'sep=([^"\r\n])\r?\n')
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,15 @@ class Table:
     rows: list[dict[str, Any]]
     typed: bool
     """The file tells numbers from texts (xlsx, json); in a csv every cell is text."""
+    notes: tuple[str, ...] = ()
+    """Sentences a person should read: which encoding was taken, which of several sheets."""
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, *, encoding: str = "") -> Table:
     """Read the first sheet of a workbook, or a text file's rows.
+
+    Args:
+        encoding: of a text file; empty finds it out (see `configs.encodings`).
 
     Raises:
         ConfigError: the file is missing, of an unknown kind, damaged or empty.
@@ -44,15 +50,18 @@ def read_table(path: Path) -> Table:
         raise ConfigError(f"{path} is a folder", hint="give the sheet's file")
     suffix = path.suffix.lower()
     if suffix in EXCEL:
-        return _from_grid(_read_excel(path), path, typed=True)
-    if suffix in TEXT:
-        return _from_grid(_read_text(path), path, typed=False)
-    if suffix in JSON:
-        return _from_objects(_read_json(path), path)
+        grid, notes = read_workbook(path)
+        return _from_grid(grid, path, typed=True, notes=notes)
+    if suffix in (*TEXT, *JSON):
+        decoded = decode_file(path, encoding)
+        notes = (decoded.note,) if decoded.note else ()
+        if suffix in TEXT:
+            return _from_grid(_read_text(decoded.text, path), path, typed=False, notes=notes)
+        return _from_objects(_read_json(decoded.text, path), path, notes=notes)
     raise ConfigError(f"{path} is none of xlsx, csv, tsv, json and jsonl", hint="save the sheet as one of these")
 
 
-def _from_grid(grid: Sequence[Sequence[Any]], path: Path, *, typed: bool) -> Table:
+def _from_grid(grid: Sequence[Sequence[Any]], path: Path, *, typed: bool, notes: tuple[str, ...]) -> Table:
     """First line the header, then the rows; lines that are wholly blank are no rows."""
     filled = [line for line in grid if any(not _blank(cell) for cell in line)]
     if not filled:
@@ -73,10 +82,10 @@ def _from_grid(grid: Sequence[Sequence[Any]], path: Path, *, typed: bool) -> Tab
         rows.append({name: _cell(cell) for name, cell in zip(header, cells, strict=False) if name})
     if not rows:
         raise ConfigError(f"{path} has a header and no rows")
-    return Table(tuple(names), rows, typed)
+    return Table(tuple(names), rows, typed, notes)
 
 
-def _from_objects(objects: list[Any], path: Path) -> Table:
+def _from_objects(objects: list[Any], path: Path, *, notes: tuple[str, ...]) -> Table:
     columns: dict[str, None] = {}
     for number, value in enumerate(objects, 1):
         if not isinstance(value, dict):
@@ -84,7 +93,8 @@ def _from_objects(objects: list[Any], path: Path) -> Table:
         columns.update(dict.fromkeys(value))
     if not objects:
         raise ConfigError(f"{path} is empty")
-    return Table(tuple(columns), [{name: _cell(row.get(name)) for name in columns} for row in objects], typed=True)
+    rows = [{name: _cell(row.get(name)) for name in columns} for row in objects]
+    return Table(tuple(columns), rows, typed=True, notes=notes)
 
 
 def _blank(cell: Any) -> bool:
@@ -95,78 +105,47 @@ def _cell(cell: Any) -> Any:
     return None if isinstance(cell, str) and not cell else cell
 
 
-def _read_excel(path: Path) -> list[list[Any]]:
-    calamine = require("python_calamine", "edge")
-    if not zipfile.is_zipfile(path):
-        raise ConfigError(f"{path} is not an xlsx workbook", hint="open it in a spreadsheet and save it as .xlsx")
-    try:
-        workbook = calamine.CalamineWorkbook.from_path(str(path))
-        sheet = workbook.get_sheet_by_index(0)
-        grid: list[list[Any]] = sheet.to_python(skip_empty_area=False)
-        _write_percentages(path, grid)
-    except (calamine.CalamineError, calamine.WorksheetNotFound, KeyError, zipfile.BadZipFile) as error:
-        raise ConfigError(
-            f"{path} is not an xlsx workbook: {error}", hint="open it in a spreadsheet and save it as .xlsx"
-        ) from error
-    return grid
-
-
-def _write_percentages(path: Path, grid: list[list[Any]]) -> None:
-    """Replace the numbers that the sheet shows as percentages by what it shows: 0.15 in a `0%` cell is `15%`.
-
-    Calamine gives values without their formats, so openpyxl (ten times slower) looks where a percent style exists.
-    """
-    with zipfile.ZipFile(path) as archive:
-        styles = archive.read("xl/styles.xml").decode("utf-8") if "xl/styles.xml" in archive.namelist() else ""
-    if not any(sign in styles for sign in ('numFmtId="9"', 'numFmtId="10"', "%")):
-        return
-    openpyxl = require("openpyxl", "edge")
-    workbook = openpyxl.load_workbook(path, read_only=True)
-    for line in workbook.worksheets[0].iter_rows():
-        for cell in line:
-            if isinstance(cell.value, (int, float)) and "%" in cell.number_format:
-                decimals = len(cell.number_format.split("%")[0].partition(".")[2])
-                grid[cell.row - 1][cell.column - 1] = f"{cell.value:.{decimals}%}"
-    workbook.close()
-
-
-def _read_text(path: Path) -> list[list[Any]]:
-    text = decode(path)
+def _read_text(text: str, path: Path) -> list[list[Any]]:
+    named = _SEPARATOR_LINE.match(text)  # Excel's own way to name the separator
+    if named:
+        text = text[named.end() :]
     # A spreadsheet separates by semicolons where the comma is the decimal sign, and writes tabs into "text" files.
     header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
+    delimiter = named[1] if named else max(",;\t", key=header.count)
     try:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise ConfigError(f"{path} is not a well-formed table: {error}") from error
 
 
-def decode(path: Path) -> str:
-    """The text of a file in UTF-8 (with or without BOM), Big5 or GB18030.
-
-    Raises:
-        ConfigError: it is in none of them.
-    """
-    data = path.read_bytes()
-    for encoding in _ENCODINGS:
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise ConfigError(f"{path} is not text in UTF-8, Big5 or GB18030", hint="save it as UTF-8")
-
-
-def _read_json(path: Path) -> list[Any]:
-    text = decode(path)
+def _read_json(text: str, path: Path) -> list[Any]:
     try:
         if path.suffix.lower() == ".jsonl":
-            return [json.loads(line) for line in text.split("\n") if line.strip()]
-        value = json.loads(text)
+            return [_parsed(line) for line in text.split("\n") if line.strip()]
+        value = _parsed(text)
     except (ValueError, RecursionError) as error:  # of numbers too long and lists too deep, too
         raise ConfigError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, list):
         raise ConfigError(f"{path} must hold a list of records")
     return value
+
+
+def _parsed(text: str) -> Any:
+    """Strict JSON, except that NaN is read, as the blank cell that a library means by it."""
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return fields
+
+
+def _constant(name: str) -> None:
+    if name != "NaN":
+        raise ValueError(f"{name} is no number")
 
 
 def cell_text(cell: Any) -> str:

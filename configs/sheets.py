@@ -12,6 +12,7 @@ from configs.atomic import sha256_file
 from configs.errors import ConfigError
 from configs.exam import MAX_CHOICES, Question, parse_label, without_control
 from configs.records import Table, cell_text, read_table
+from configs.workbook import CellFault
 
 # What people call the columns; compared without case and blanks.
 _NAMES = {
@@ -48,6 +49,8 @@ class Sheet:
     columns: dict[str, str]
     """What was taken for what: role (passage, question, choice1, …, answer, id) -> column."""
     sha256: str
+    notes: tuple[str, ...] = ()
+    """Sentences a person should read about how the file was read."""
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -68,7 +71,12 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def read_questions(
-    path: Path, *, columns: Mapping[str, str] | None = None, need_answers: bool, columns_flag: str = "--columns"
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    need_answers: bool,
+    columns_flag: str = "--columns",
+    encoding: str = "",
 ) -> Sheet:
     """Read a question sheet.
 
@@ -77,11 +85,12 @@ def read_questions(
         columns: roles named by the user (see `parse_columns`); the others are recognised by name.
         need_answers: a row without a readable label is an error; otherwise its label is merely unknown.
         columns_flag: the flag that names columns, for the remedies.
+        encoding: of a text file; empty finds it out (see `configs.encodings`).
 
     Raises:
         ConfigError: the file cannot be read, or its columns cannot be told.
     """
-    table = _flattened(read_table(path))
+    table = _flattened(read_table(path, encoding=encoding))
     roles = _roles(table, columns or {}, path, columns_flag)
     if need_answers and "answer" not in roles:
         raise ConfigError(f"{path} has no column with the answers", hint=f"name it with {columns_flag} answer=COLUMN")
@@ -90,7 +99,7 @@ def read_questions(
         for number, cells in enumerate(table.rows, 1)
     ]
     shown = {role: column for role, column in roles.items() if not role.startswith("ignore")}
-    return Sheet(rows, shown, sha256_file(path))
+    return Sheet(rows, shown, sha256_file(path), table.notes)
 
 
 def _flattened(table: Table) -> Table:
@@ -99,7 +108,7 @@ def _flattened(table: Table) -> Table:
         return table
     rows = [{"id": row.get("id"), **(row["exam"] if isinstance(row["exam"], dict) else {})} for row in table.rows]
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    return Table(columns, [{name: row.get(name) for name in columns} for row in rows], table.typed)
+    return Table(columns, [{name: row.get(name) for name in columns} for row in rows], table.typed, table.notes)
 
 
 def _roles(table: Table, given: Mapping[str, str], path: Path, flag: str) -> dict[str, str]:
@@ -167,6 +176,9 @@ def _read_row(
     broken: list[str] = []
 
     def text(cell: Any, what: str) -> str:
+        if isinstance(cell, CellFault):
+            broken.append(f"{what} holds {cell}")
+            return ""
         written = cell_text(cell)
         if not _is_unicode(written):
             broken.append(f"{what} holds half of a surrogate pair")

@@ -40,6 +40,8 @@ class PredictSettings:
     restart: bool = False
     overwrite: bool = False
     sheet_columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = ""
+    """Of a sheet that is text; empty finds it out."""
 
 
 class PredictRun:
@@ -68,8 +70,13 @@ class PredictRun:
         labels, note = question_format(plan.formats, settings.model)
         self.notes += [*plan.notes, *([note] if note else [])]
         sheet = read_questions(
-            settings.sheet, columns=settings.sheet_columns, need_answers=False, columns_flag=COLUMNS_FLAG
+            settings.sheet,
+            columns=settings.sheet_columns,
+            need_answers=False,
+            columns_flag=COLUMNS_FLAG,
+            encoding=settings.encoding,
         )
+        self.notes += sheet.notes
         self._check(sheet, labels)
         identity = _identity(plan, labels)
         inputs = fingerprint({**identity, "sheet": sheet.sha256, **self._flags()})
@@ -103,6 +110,7 @@ class PredictRun:
             "columns": settings.columns,
             "fallback": settings.fallback,
             "sheet_columns": dict(settings.sheet_columns),
+            "encoding": settings.encoding,
             "ctx_size": settings.model.ctx_size,  # decides which rows are too long
         }
 

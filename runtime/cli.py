@@ -51,6 +51,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", choices=("kaggle", "full"), default="kaggle", help="default: %(default)s")
     parser.add_argument("--fallback", default="", metavar="LABEL", help="label of rows that cannot be answered")
     parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. passage=文章,choice1=甲")
+    parser.add_argument("--encoding", default="", metavar="NAME", help="of a csv, tsv or json; default: found out")
     parser.add_argument("--restart", action="store_true", help="forget the journal and compute every row again")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -101,6 +102,7 @@ def _predict(args: argparse.Namespace) -> int:
         restart=args.restart,
         overwrite=args.overwrite,
         sheet_columns=parse_columns(args.sheet_columns),
+        encoding=args.encoding,
     )
     prediction = PredictRun(settings, _loader(Shower))
     _run_and_show(prediction, Shower("answering"))

@@ -46,6 +46,7 @@ def _add_prepare(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (default: 0)")
     parser.add_argument("--convert", default="", metavar="t2s", help="OpenCC conversion, stored in the question format")
     parser.add_argument("--columns", default="", metavar="passage=文章,…", help="name columns that are not recognised")
+    parser.add_argument("--encoding", default="", metavar="NAME", help="of csv, tsv and json files; default: found out")
     _output_flags(parser)
     parser.set_defaults(handler=_prepare)
 
@@ -100,6 +101,7 @@ def _prepare(args: argparse.Namespace) -> None:
         seed=args.seed,
         convert=args.convert,
         columns=parse_columns(args.columns),
+        encoding=args.encoding,
         overwrite=args.overwrite,
     )
     prepared = prepare(options)
@@ -115,6 +117,8 @@ def _narrate_prepared(prepared: Prepared, output: Path) -> None:
         print(f"{output} was already made from the same inputs", file=sys.stderr)
         return
     meta = prepared.meta
+    for note in (note for _, sheet in prepared.sheets for note in sheet.notes):
+        print(note, file=sys.stderr)
     for source in meta["sources"]:
         columns = ", ".join(f"{role}={column}" for role, column in source["columns"].items())
         print(f"{source['file']}: format {meta['format']}, columns {columns}", file=sys.stderr)

@@ -55,7 +55,9 @@ class Harvest:
         return f"duplicate of {first}" if answer == question.answer else f"duplicate of {first} with another answer"
 
 
-def read_sheets(paths: Sequence[Path], columns: Mapping[str, str] | None) -> list[tuple[Path, Sheet]]:
+def read_sheets(
+    paths: Sequence[Path], columns: Mapping[str, str] | None, encoding: str = ""
+) -> list[tuple[Path, Sheet]]:
     """Read every sheet whole, so that a bad one is known before anything is written.
 
     Raises:
@@ -63,7 +65,7 @@ def read_sheets(paths: Sequence[Path], columns: Mapping[str, str] | None) -> lis
     """
     if len({path.resolve() for path in paths}) < len(paths):
         raise ConfigError("the same sheet is given twice")
-    return [(path, read_questions(path, columns=columns, need_answers=True)) for path in paths]
+    return [(path, read_questions(path, columns=columns, need_answers=True, encoding=encoding)) for path in paths]
 
 
 def harvest(sheets: Sequence[tuple[Path, Sheet]], question_format: QuestionFormat) -> Harvest:

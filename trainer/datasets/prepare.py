@@ -42,6 +42,8 @@ class PrepareOptions:
     seed: int = 0
     convert: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = ""
+    """Of the sheets that are text; empty finds it out."""
     overwrite: bool = False
 
     def formats(self) -> Formats:
@@ -78,7 +80,7 @@ def prepare(options: PrepareOptions) -> Prepared:
     recorded = _recorded(options.output)
     if output_is_done(options.output, recorded=recorded, wanted=fingerprint, overwrite=options.overwrite, own=own):
         return Prepared(read_meta(options.output), (), made=False)
-    sheets = read_sheets(options.sheets, options.columns or None)
+    sheets = read_sheets(options.sheets, options.columns or None, options.encoding)
     question_format = formats.question
     assert question_format is not None
     gathered = harvest(sheets, question_format)
@@ -146,6 +148,7 @@ def _fingerprint(options: PrepareOptions, formats: Formats) -> str:
         "validation": options.validation,
         "seed": options.seed,
         "columns": dict(options.columns),
+        "encoding": options.encoding,
     }
     return sha256_text(json.dumps(inputs, ensure_ascii=False, sort_keys=True))
 
