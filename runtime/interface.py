@@ -41,6 +41,8 @@ class ModelOptions:
     ctx_size: int = 0
     pack_tokens: int = 0
     """Tokens of the rows to be scored together; zero leaves it to the engine (see `Engine.pack_tokens`)."""
+    parallel: int = 1
+    """Replies that are written at the same time; more wait in line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +105,19 @@ class Stream(Protocol):
 class Engine(Protocol):
     """A loaded model. Callers submit work from any thread and get streams or scores."""
 
-    formats: Formats
     tokenizer: Tokenizer
-    notes: tuple[str, ...]
-    """Sentences a person should read: which format was chosen, what was stepped down."""
     pack_tokens: int
     """Tokens that one call of `score` should bring to be quick; 0: one row at a time is as quick as many."""
+
+    @property
+    def formats(self) -> Formats:
+        """The prompt format, and the question format where one is known."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences a person should read: which format was chosen, what was stepped down."""
+        ...
 
     @property
     def context_size(self) -> int:
@@ -128,11 +137,18 @@ class Engine(Protocol):
         """
         ...
 
-    def submit(self, prompt_ids: Sequence[int], sampling: Sampling) -> Stream:
-        """Queue a reply.
+    def submit(self, prompt_ids: Sequence[int], sampling: Sampling, *, grammar: str | None = None) -> Stream:
+        """Begin a reply, or put it in line; returns at once.
+
+        With a seed, or at temperature 0, the same prompt gives the same text again, whatever was asked before, as long
+        as no other reply runs at the same time: batches of several round otherwise.
+
+        Args:
+            grammar: GBNF that the reply has to follow (`runtime.grammars` makes some).
 
         Raises:
             ToolError: the prompt is empty or leaves no room for a token.
+            ConfigError: the grammar cannot be read.
         """
         ...
 
@@ -144,6 +160,18 @@ class Engine(Protocol):
 
         Raises:
             ToolError: prompt and continuation do not fit the context, or the engine was closed.
+        """
+        ...
+
+    def set_adapters(self, adapters: Sequence[tuple[Path, float]]) -> tuple[str, ...]:
+        """Plug in exactly these LoRA files with these weights, and take all others out; the model stays loaded.
+
+        Work submitted before is finished with the old ones first. `formats` may change: where the model and an adapter
+        both carry some, the adapter's win. Returns the sentences a person should read about that.
+
+        Raises:
+            ConfigError: a file is missing or was made for another model; nothing has changed then.
+            ToolError: llama.cpp refused one; nothing has changed then.
         """
         ...
 

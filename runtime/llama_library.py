@@ -92,3 +92,11 @@ def _quota() -> int:
         return -(-int(quota) // int(period))
     except (OSError, ValueError):
         return 1 << 16
+
+
+def schema_to_gbnf(schema: str) -> str:
+    """GBNF of a JSON Schema, by llama-cpp-python's own converter; it raises whatever it stumbles over."""
+    from llama_cpp.llama_grammar import json_schema_to_gbnf
+
+    grammar: str = json_schema_to_gbnf(schema)
+    return grammar

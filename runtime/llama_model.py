@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from configs.errors import ConfigError, MachineError, ToolError
+from runtime.gguf_header import GgufHeader
 from runtime.llama_library import api, last_error
 from runtime.models import ModelPlan
 
 ALL_LAYERS = -1
+MAX_SEQUENCES = 256
+"""LLAMA_MAX_SEQ: a higher sequence number ends the process."""
 
 
 class LlamaModel:
@@ -26,8 +29,9 @@ class LlamaModel:
         self.handle = self._load_stepping_down(on_progress)
         self.vocabulary = Vocabulary(api.llama_model_get_vocab(self.handle))
         self.context_limit = int(api.llama_model_n_ctx_train(self.handle))
+        self.adapters: list[tuple[object, float]] = []
         try:
-            self.adapters = [(self._load_adapter(header.path), weight) for header, weight in plan.adapters]
+            self.plug_in(plan.adapters)
         except ToolError:
             self.free()
             raise
@@ -37,6 +41,66 @@ class LlamaModel:
         if self.handle:
             api.llama_model_free(self.handle)
             self.handle = None
+
+    def plug_in(self, adapters: Sequence[tuple[GgufHeader, float]]) -> None:
+        """Load exactly these adapters; contexts made from now on use them. Free those made before first.
+
+        Raises:
+            ToolError: llama.cpp refuses one; the old ones stay.
+        """
+        loaded: list[tuple[object, float]] = []
+        try:
+            for header, weight in adapters:
+                loaded.append((self._load_adapter(header.path), weight))
+        except ToolError:
+            _free_adapters(loaded)
+            raise
+        _free_adapters(self.adapters)
+        self.adapters = loaded
+
+    def new_context(
+        self, *, cells: int, batch: int, sequences: int, outputs: int, threads: int, abort: object
+    ) -> object:
+        """A llama_context with a cache of `cells` tokens, the adapters plugged in.
+
+        Args:
+            batch: most tokens of one llama_decode.
+            outputs: most positions of one batch whose logits are wanted; few keep the compute buffer small.
+            abort: a ggml_abort_callback; the caller keeps it alive.
+
+        Raises:
+            ToolError: llama.cpp cannot make it; most often the memory does not suffice.
+        """
+        if not 0 < sequences <= MAX_SEQUENCES:
+            raise ToolError(f"{sequences} sequences at once are too many", hint=f"at most {MAX_SEQUENCES}")
+        parameters = api.llama_context_default_params()
+        parameters.n_ctx = cells
+        parameters.n_batch = parameters.n_ubatch = min(batch, cells)
+        parameters.n_seq_max = sequences
+        parameters.kv_unified = True
+        parameters.n_outputs_max = min(outputs, batch)
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
+        parameters.abort_callback = abort
+        last_error()
+        handle = api.llama_init_from_model(self.handle, parameters)
+        if not handle:
+            raise ToolError(
+                f"llama.cpp cannot make a context of {cells} tokens: {last_error()}",
+                hint="a smaller --ctx-size or fewer --gpu-layers take less memory",
+            )
+        self._plug_into(handle)
+        return handle
+
+    def _plug_into(self, context: object) -> None:
+        if not self.adapters:
+            return
+        count = len(self.adapters)
+        handles = (api.llama_adapter_lora_p_ctypes * count)(*(handle for handle, _ in self.adapters))
+        weights = (ctypes.c_float * count)(*(weight for _, weight in self.adapters))
+        if api.llama_set_adapters_lora(context, handles, count, weights):
+            api.llama_free(context)
+            raise ToolError(f"llama.cpp cannot plug in the adapters: {last_error()}")
 
     def _load_stepping_down(self, on_progress: Callable[[float], bool] | None) -> object:
         """Load with the GPU layers asked for; `auto` tries all, then fewer, then none."""
@@ -100,6 +164,11 @@ class LlamaModel:
         return adapter
 
 
+def _free_adapters(adapters: Sequence[tuple[object, float]]) -> None:
+    for handle, _ in adapters:
+        api.llama_adapter_lora_free(handle)
+
+
 class _LoadError(ToolError):
     """llama.cpp returned no model."""
 
@@ -112,7 +181,7 @@ class Vocabulary:
     """Text to token ids and back. Reads only, so any thread may use it."""
 
     def __init__(self, handle: object) -> None:
-        self._handle = handle
+        self.handle = handle
         self.size = int(api.llama_vocab_n_tokens(handle))
         self._specials: dict[str, int] = {}
 
@@ -138,7 +207,7 @@ class Vocabulary:
 
     def text(self, token: int) -> str:
         """The token's own spelling, `▁` and all."""
-        spelling: bytes = api.llama_vocab_get_text(self._handle, token) or b""
+        spelling: bytes = api.llama_vocab_get_text(self.handle, token) or b""
         return spelling.decode("utf-8", "replace")
 
     def piece(self, token: int) -> bytes:
@@ -146,14 +215,14 @@ class Vocabulary:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            length = int(api.llama_token_to_piece(self._handle, token, buffer, size, 0, False))
+            length = int(api.llama_token_to_piece(self.handle, token, buffer, size, 0, False))
             if length >= 0:
                 return buffer.raw[:length]
             size = -length
 
     def ends_reply(self, token: int) -> bool:
         """Whether the model ends its reply with this token."""
-        return bool(api.llama_vocab_is_eog(self._handle, token))
+        return bool(api.llama_vocab_is_eog(self.handle, token))
 
     def _tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         data = text.encode("utf-8", "replace")
@@ -161,7 +230,7 @@ class Vocabulary:
             return []
         room = len(data) + 8  # a token is at least one byte; SentencePiece adds a blank
         buffer = (api.llama_token * room)()
-        count = int(api.llama_tokenize(self._handle, data, len(data), buffer, room, False, parse_special))
+        count = int(api.llama_tokenize(self.handle, data, len(data), buffer, room, False, parse_special))
         if count < 0:
             raise ToolError(f"llama.cpp cannot tokenize a text of {len(data)} bytes")
         return list(buffer[:count])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs.errors import ConfigError
@@ -46,6 +47,19 @@ def plan_model(options: ModelOptions) -> ModelPlan:
     header = read_header(options.model)
     if header.is_adapter:
         raise ConfigError(f"{options.model} is an adapter, not a model", hint="--model BASE.gguf --adapter it")
+    return _plan(options, header)
+
+
+def plan_adapters(plan: ModelPlan, adapters: Sequence[tuple[Path, float]]) -> ModelPlan:
+    """The plan of the same model with exactly these adapters.
+
+    Raises:
+        ConfigError: an adapter file is missing, or made for another model.
+    """
+    return _plan(replace(plan.options, adapters=tuple(adapters)), plan.header)
+
+
+def _plan(options: ModelOptions, header: GgufHeader) -> ModelPlan:
     adapters = tuple((_adapter_header(path, header), weight) for path, weight in options.adapters)
     formats, notes = _choose_formats(options, header, [adapter for adapter, _ in adapters])
     return ModelPlan(options, header, adapters, formats, tuple(notes))

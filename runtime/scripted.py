@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from configs.errors import ToolError
 from configs.formats import Formats
@@ -99,6 +100,9 @@ class ScriptedEngine:
         self.notes: tuple[str, ...] = ()
         self.prompts: list[tuple[int, ...]] = []
         """Every prompt submitted, for tests to look at."""
+        self.grammars: list[str | None] = []
+        """The grammar of every prompt; the script is played whether it follows it or not."""
+        self.adapters: tuple[tuple[Path, float], ...] = ()
         self.token_seconds = 1 / tokens_per_second if tokens_per_second else 0.0
         self.load_seconds = load_seconds
         self.prefill_seconds = prefill_seconds
@@ -123,11 +127,12 @@ class ScriptedEngine:
         if tokens > self.context_limit:
             raise ToolError(f"{tokens} tokens do not fit the context of {self.context_limit}")
 
-    def submit(self, prompt_ids: Sequence[int], sampling: Sampling) -> ScriptedStream:
+    def submit(self, prompt_ids: Sequence[int], sampling: Sampling, *, grammar: str | None = None) -> ScriptedStream:
         if not 0 < len(prompt_ids) < self.context_size:
             raise ToolError(f"the prompt has {len(prompt_ids)} tokens, the context holds {self.context_size}")
         reply = self._replies[len(self.prompts) % len(self._replies)]
         self.prompts.append(tuple(prompt_ids))
+        self.grammars.append(grammar)
         return ScriptedStream(reply, len(prompt_ids), sampling, self)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
@@ -140,6 +145,10 @@ class ScriptedEngine:
             for ids in request.continuations
         ]
         return request.by_label([math.log(weight / (sum(weights) + 1)) for weight in weights])
+
+    def set_adapters(self, adapters: Sequence[tuple[Path, float]]) -> tuple[str, ...]:
+        self.adapters = tuple(adapters)
+        return ()
 
     def close(self) -> None:
         self.closed = True
