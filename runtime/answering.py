@@ -13,7 +13,7 @@ from configs.formats import Formats
 from configs.prompt import Tokenizer
 from runtime.interface import ScoreRequest
 
-SCORING = "label log-probabilities, 1"
+SCORING = "label log-probabilities, 2"
 """Names the rule that turns a question into numbers; a journal written under another is not continued."""
 
 _NEAR_TIE_NATS = 0.05

@@ -12,14 +12,14 @@ from runtime.llama_model import MAX_SEQUENCES
 
 
 class SequenceBatch:
-    """Room for `size` tokens; every token belongs to one sequence."""
+    """Room for `size` tokens; every token belongs to one sequence, or to several with consecutive numbers."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.count = 0
         self._tokens = np.zeros(size, np.int32)
         self._positions = np.zeros(size, np.int32)
-        self._sequence_counts = np.ones(size, np.int32)
+        self._sequence_counts = np.zeros(size, np.int32)
         self._outputs = np.zeros(size, np.int8)
         self._numbers = np.arange(MAX_SEQUENCES, dtype=np.int32)
         self._sequences = np.zeros(size, np.uintp)
@@ -27,8 +27,8 @@ class SequenceBatch:
     def clear(self) -> None:
         self.count = 0
 
-    def add(self, tokens: Sequence[int], at: int, sequence: int, *, output: bool) -> int:
-        """Append tokens of a sequence from position `at` on; returns the index of the last.
+    def add(self, tokens: Sequence[int], at: int, sequences: range, *, output: bool) -> int:
+        """Append tokens of these sequences from position `at` on; returns the index of the last.
 
         Args:
             output: whether the logits after the last token are wanted.
@@ -38,7 +38,8 @@ class SequenceBatch:
             raise ValueError(f"{end} tokens in a batch of {self.size}")
         self._tokens[start:end] = tokens
         self._positions[start:end] = np.arange(at, at + len(tokens))
-        self._sequences[start:end] = self._numbers.ctypes.data + sequence * self._numbers.itemsize
+        self._sequences[start:end] = self._numbers.ctypes.data + sequences.start * self._numbers.itemsize
+        self._sequence_counts[start:end] = len(sequences)
         self._outputs[start:end] = 0
         self._outputs[end - 1] = output
         self.count = end

@@ -132,7 +132,10 @@ class GenerationContext:
         alone = len(parts) == 1 and self.used == len(parts[0].slot.tokens)
         self._batch.clear()
         indices = [
-            self._batch.add(part.tokens, len(part.slot.tokens), part.slot.number, output=part.output) for part in parts
+            self._batch.add(
+                part.tokens, len(part.slot.tokens), range(part.slot.number, part.slot.number + 1), output=part.output
+            )
+            for part in parts
         ]
         last_error()
         result = int(api.llama_decode(self.handle, self._batch.view()))

@@ -1,25 +1,33 @@
-"""One sequence in a llama.cpp context: evaluated block by block, so that reuse never changes a result.
+"""The context that prompts are scored in: evaluated block by block, so that reuse never changes a result.
 
-Kernels give slightly different sums for different batch shapes (up to 0.03 in a logit), so what a token's state is
-depends on how the tokens before it were cut into batches. Therefore the cut is part of the request: a sequence is a
-list of blocks, each evaluated in one call, and only equal leading blocks are ever reused. A result is then a pure
-function of its blocks, whatever the context evaluated before.
+Kernels give slightly different sums for different batch shapes and for different places in the cache (up to 0.03 in a
+logit), so what a token's state is depends on how the tokens before it were cut into batches. Therefore the cut is part
+of what is asked: the start of a prompt is a list of blocks, each evaluated in one call and standing cell by cell from
+the cache's first on, and only equal leading blocks are ever reused. What follows them, the branches, is evaluated in
+one go and forgotten at once. So a result is a pure function of the blocks and branches, whatever was evaluated before.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from configs.errors import ToolError
+from runtime.llama_batch import SequenceBatch
 from runtime.llama_library import api, last_error
 from runtime.llama_model import LlamaModel
 
-MAX_OUTPUTS = 16
-"""Positions of one block whose logits can be asked for; a small number keeps the compute buffer small."""
+MAX_BLOCK = 256
+"""Tokens of a block. Measured on a CPU, 64 to 256 tokens a batch are the quickest."""
+MAX_OUTPUTS = 32
+"""Positions of a batch whose logits can be asked for; a small number keeps the compute buffer small."""
+MAX_BRANCHES = 32
+"""Sequences at a time; llama.cpp ends the process where there are more of them than outputs."""
+
+_CELLS_STEP = 256
 
 Block = tuple[int, ...]
 Logits = npt.NDArray[np.float32]
@@ -29,96 +37,115 @@ class AbortedError(Exception):
     """The abort callback asked for the end of an evaluation."""
 
 
-class LlamaContext:
-    """A key-value cache of `size` tokens and the means to fill it.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive tokens of some branches: position `at` and on, in every sequence of `sequences`."""
+
+    tokens: Sequence[int]
+    at: int
+    sequences: range
+    output: bool = False
+    """Whether the logits after the last token are wanted."""
+
+
+class ScoringContext:
+    """A key-value cache with one start and, for the time of one evaluation, branches that go on from it.
 
     Args:
-        size: tokens, prompt and reply together.
-        batch: most tokens of one block.
+        size: tokens of the longest prompt with its label; the cache grows where branches need more.
+        pack: most tokens of a batch of branches; 0 where only one prompt at a time is evaluated.
         aborted: asked all the time while evaluating; True ends it with `AbortedError`.
 
     Raises:
         ToolError: llama.cpp cannot make the context; most often the memory does not suffice.
     """
 
-    def __init__(self, model: LlamaModel, *, size: int, batch: int, threads: int, aborted: Callable[[], bool]) -> None:
+    def __init__(self, model: LlamaModel, *, size: int, pack: int, threads: int, aborted: Callable[[], bool]) -> None:
         self.size = size
-        self.batch = batch
         self._model = model
+        self._threads = threads
+        self._abort = api.ggml_abort_callback(lambda _data: aborted())  # kept: C holds no reference
+        self._batch = SequenceBatch(max(MAX_BLOCK + MAX_OUTPUTS, pack))
         self._blocks: list[Block] = []
-        self._abort = api.ggml_abort_callback(lambda _data: aborted())
-        self.handle = self._create(threads)
-        self._memory = api.llama_get_memory(self.handle)
-        self._plug_in_adapters()
-        self._arrays = _Batch(batch)
+        self._cells = 0
+        self.handle: object = None
+        self._memory: object = None
+        self._make_room(size)
 
     def free(self) -> None:
         if self.handle:
             api.llama_free(self.handle)
             self.handle = None
 
-    def evaluate(self, blocks: Sequence[Block], outputs: Sequence[int]) -> Iterator[tuple[int, Logits]]:
-        """Evaluate the sequence these blocks form, and yield (position, logits) for every position in `outputs`.
+    def evaluate(self, start: Sequence[Block], branches: Sequence[Run]) -> Iterator[Logits]:
+        """Evaluate a start, then branches from its end; yield the logits that the branches want, in their order.
 
-        The logits are a view that the next step of the iteration overwrites.
+        The branches' sequences count from 0 and the runs of each follow each other. The logits are a view that the next
+        step of the iteration overwrites.
 
         Raises:
             AbortedError: the abort callback said so.
-            ToolError: the blocks do not fit, or llama.cpp fails.
+            ToolError: llama.cpp fails, or a token is none of the vocabulary's.
         """
-        self._check(blocks, outputs)
-        kept, at = self._reusable(blocks, min(outputs))
-        self._truncate(kept, at)
-        for block in blocks[len(self._blocks) :]:
-            at = sum(map(len, self._blocks))
-            wanted = [position - at for position in outputs if at <= position < at + len(block)]
-            self._decode(block, at, wanted)
+        self._check(start, branches)
+        self._make_room(sum(map(len, start)) + sum(len(run.tokens) for run in branches))
+        try:
+            self._hold(start)
+            yield from self._branch(branches)
+            self._forget_branches(branches)
+        except BaseException:  # also when whoever iterates gives up in between
+            self._clear()
+            raise
+
+    def _hold(self, start: Sequence[Block]) -> None:
+        """Make the cache hold exactly this start."""
+        kept = 0
+        while kept < min(len(start), len(self._blocks)) and start[kept] == self._blocks[kept]:
+            kept += 1
+        self._truncate(kept)
+        for block in start[len(self._blocks) :]:
+            self._decode([Run(block, self._held, range(1))])
             self._blocks.append(block)
-            for index in wanted:
-                yield at + index, self._logits(index)
 
-    def append(self, block: Block, outputs: Sequence[int]) -> Iterator[tuple[int, Logits]]:
-        """Evaluate one block more after those the context holds; positions count from the sequence's start."""
-        return self.evaluate([*self._blocks, block], outputs)
+    @property
+    def _held(self) -> int:
+        return sum(map(len, self._blocks))
 
-    def _check(self, blocks: Sequence[Block], outputs: Sequence[int]) -> None:
-        """Everything that llama.cpp would answer by ending the process."""
-        total = sum(map(len, blocks))
-        if total > self.size:
-            raise ToolError(f"{total} tokens do not fit the context of {self.size}")
-        if not outputs or not 0 <= min(outputs) <= max(outputs) < total or len(outputs) > MAX_OUTPUTS:
-            raise ToolError(f"logits of {len(outputs)} positions cannot be asked of {total} tokens")
-        vocabulary = self._model.vocabulary.size
-        for block in blocks:
-            if not 0 < len(block) <= self.batch or min(block) < 0 or max(block) >= vocabulary:
-                raise ToolError("a block is empty, too long or holds a token that the vocabulary lacks")
+    def _branch(self, branches: Sequence[Run]) -> Iterator[Logits]:
+        for sequence in range(1, _sequences(branches)):
+            api.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
+        for runs in _batches(branches, self._batch.size):
+            for index in self._decode(runs):
+                yield self._logits(index)
 
-    def _reusable(self, blocks: Sequence[Block], first_output: int) -> tuple[int, int]:
-        """(number, tokens) of leading blocks that are evaluated already and whose logits are not asked for."""
-        kept = tokens = 0
-        for held, wanted in zip(self._blocks, blocks, strict=False):
-            if held != wanted or tokens + len(wanted) > first_output:
-                break
-            kept, tokens = kept + 1, tokens + len(wanted)
-        return kept, tokens
+    def _forget_branches(self, branches: Sequence[Run]) -> None:
+        for sequence in range(1, _sequences(branches)):
+            api.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        self._truncate(len(self._blocks))
 
-    def _truncate(self, kept: int, tokens: int) -> None:
+    def _truncate(self, kept: int) -> None:
         """Forget all but the first blocks; a model that cannot forget a part (recurrent) forgets all."""
-        if api.llama_memory_seq_rm(self._memory, 0, tokens, -1):
-            self._blocks = self._blocks[:kept]
-        else:
-            api.llama_memory_clear(self._memory, False)
-            self._blocks = []
+        del self._blocks[kept:]
+        if not api.llama_memory_seq_rm(self._memory, 0, self._held, -1):
+            self._clear()
 
-    def _decode(self, block: Block, at: int, outputs: Sequence[int]) -> None:
+    def _clear(self) -> None:
+        self._blocks = []
+        if self.handle:
+            api.llama_memory_clear(self._memory, False)
+
+    def _decode(self, runs: Sequence[Run]) -> list[int]:
+        """Evaluate one batch; returns the indices in it of the outputs."""
+        self._batch.clear()
+        ends = [self._batch.add(run.tokens, run.at, run.sequences, output=run.output) for run in runs]
         last_error()
-        result = int(api.llama_decode(self.handle, self._arrays.filled(block, at, outputs)))
-        if result == 0:
-            return
+        result = int(api.llama_decode(self.handle, self._batch.view()))
         if result == 2:
             raise AbortedError
-        reason = "no room in the key-value cache" if result == 1 else last_error()
-        raise ToolError(f"llama.cpp failed to evaluate {len(block)} tokens (code {result}: {reason})")
+        if result:
+            reason = "no room in the key-value cache" if result == 1 else last_error()
+            raise ToolError(f"llama.cpp failed to evaluate {self._batch.count} tokens (code {result}: {reason})")
+        return [end for end, run in zip(ends, runs, strict=True) if run.output]
 
     def _logits(self, index: int) -> Logits:
         pointer = api.llama_get_logits_ith(self.handle, index)
@@ -126,58 +153,52 @@ class LlamaContext:
             raise ToolError("llama.cpp gave no logits")
         return np.ctypeslib.as_array(pointer, shape=(self._model.vocabulary.size,))
 
-    def _create(self, threads: int) -> object:
-        parameters = api.llama_context_default_params()
-        parameters.n_ctx = self.size
-        parameters.n_batch = parameters.n_ubatch = self.batch
-        parameters.n_seq_max = 1
-        parameters.n_outputs_max = MAX_OUTPUTS
-        parameters.n_threads = parameters.n_threads_batch = threads
-        parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
-        parameters.abort_callback = self._abort
-        last_error()
-        handle = api.llama_init_from_model(self._model.handle, parameters)
-        if not handle:
-            raise ToolError(
-                f"llama.cpp cannot make a context of {self.size} tokens: {last_error()}",
-                hint="a smaller --ctx-size or fewer --gpu-layers take less memory",
-            )
-        return handle
+    def _check(self, start: Sequence[Block], branches: Sequence[Run]) -> None:
+        """Everything that llama.cpp would answer by ending the process."""
+        vocabulary = self._model.vocabulary.size
+        for tokens in (*start, *(run.tokens for run in branches)):
+            if not len(tokens) or min(tokens) < 0 or max(tokens) >= vocabulary:
+                raise ToolError("a prompt is empty or holds a token that the vocabulary lacks")
+        if any(len(block) > MAX_BLOCK for block in start) or _sequences(branches) > MAX_BRANCHES:
+            raise ToolError("a block is too long, or there are too many branches")
 
-    def _plug_in_adapters(self) -> None:
-        adapters = self._model.adapters
-        if not adapters:
+    def _make_room(self, cells: int) -> None:
+        if cells <= self._cells:
             return
-        handles = (api.llama_adapter_lora_p_ctypes * len(adapters))(*(handle for handle, _ in adapters))
-        weights = (ctypes.c_float * len(adapters))(*(weight for _, weight in adapters))
-        if api.llama_set_adapters_lora(self.handle, handles, len(adapters), weights):
-            raise ToolError(f"llama.cpp cannot plug in the adapters: {last_error()}")
-
-
-class _Batch:
-    """The arrays of a llama_batch for one sequence, filled without a loop over tokens."""
-
-    def __init__(self, size: int) -> None:
-        self._tokens = np.zeros(size, np.int32)
-        self._positions = np.zeros(size, np.int32)
-        self._sequence_counts = np.ones(size, np.int32)
-        self._outputs = np.zeros(size, np.int8)
-        self._sequence = (ctypes.c_int32 * 1)(0)
-        pointer = ctypes.cast(self._sequence, ctypes.POINTER(ctypes.c_int32))
-        self._sequences = (ctypes.POINTER(ctypes.c_int32) * size)(*([pointer] * size))
-
-    def filled(self, tokens: Block, at: int, outputs: Sequence[int]) -> object:
-        count = len(tokens)
-        self._tokens[:count] = tokens
-        self._positions[:count] = np.arange(at, at + count)
-        self._outputs[:count] = 0
-        self._outputs[list(outputs)] = 1
-        return api.llama_batch(
-            n_tokens=count,
-            token=self._tokens.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
-            embd=None,
-            pos=self._positions.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
-            n_seq_id=self._sequence_counts.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
-            seq_id=self._sequences,
-            logits=self._outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        self.free()
+        self._blocks = []
+        self._cells = -(-cells // _CELLS_STEP) * _CELLS_STEP
+        self.handle = self._model.new_context(
+            cells=self._cells,
+            batch=self._batch.size,
+            sequences=MAX_BRANCHES,
+            outputs=MAX_OUTPUTS,
+            threads=self._threads,
+            abort=self._abort,
         )
+        self._memory = api.llama_get_memory(self.handle)
+
+
+def _sequences(branches: Sequence[Run]) -> int:
+    return max((run.sequences.stop for run in branches), default=0)
+
+
+def _batches(branches: Sequence[Run], size: int) -> Iterator[list[Run]]:
+    """Cut the branches into as few batches as possible, about equally large, of at most `size` tokens."""
+    total = sum(len(run.tokens) for run in branches)
+    size = -(-total // max(1, -(-total // size)))
+    batch: list[Run] = []
+    room, outputs = size, MAX_OUTPUTS
+    for run in branches:
+        done = 0
+        while done < len(run.tokens):
+            part = min(room, len(run.tokens) - done)
+            wants = run.output and done + part == len(run.tokens)
+            if part == 0 or (wants and outputs == 0):
+                yield batch
+                batch, room, outputs = [], size, MAX_OUTPUTS
+                continue
+            batch.append(Run(run.tokens[done : done + part], run.at + done, run.sequences, wants))
+            done, room, outputs = done + part, room - part, outputs - wants
+    if batch:
+        yield batch

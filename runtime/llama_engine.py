@@ -19,7 +19,7 @@ from configs.formats import Formats
 from configs.prompt import Tokenizer
 from runtime.interface import Sampling, ScoreRequest
 from runtime.llama_cells import GenerationContext
-from runtime.llama_context import AbortedError, LlamaContext
+from runtime.llama_context import AbortedError, ScoringContext
 from runtime.llama_library import physical_cores
 from runtime.llama_model import MAX_SEQUENCES, LlamaModel
 from runtime.llama_reply import LlamaStream, Reply
@@ -29,7 +29,6 @@ from runtime.models import ModelPlan, plan_adapters
 
 _DEFAULT_CONTEXT = 4096
 _CONTEXT_STEP = 256
-_BATCH = 256  # no scored block is longer
 _KEPT_SLOTS = 3
 """Sequences that ended and whose cells are kept, besides those that run."""
 
@@ -55,7 +54,7 @@ class LlamaEngine:
         self._limit = options.ctx_size or self._model.context_limit
         self._size = min(self._limit, options.ctx_size or _DEFAULT_CONTEXT)
         self._threads = options.threads or physical_cores()
-        self._scoring: LlamaContext | None = None
+        self._scoring: ScoringContext | None = None
         self._generation: GenerationContext | None = None
         self._scheduler = Scheduler(self._generation_context, options.parallel)
         self._calls: deque[_Call] = deque()
@@ -167,8 +166,7 @@ class LlamaEngine:
         return calls
 
     def _score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        context = self._scoring_context()
-        return [score(context, request) for request in requests]
+        return score(self._scoring_context(), requests, packed=self.pack_tokens > 0)
 
     def _exchange(self, plan: ModelPlan) -> None:
         """Plug other adapters in. What the contexts hold was computed with the old ones, so they go."""
@@ -182,14 +180,14 @@ class LlamaEngine:
                 context.free()
         self._scoring = self._generation = None
 
-    def _scoring_context(self) -> LlamaContext:
+    def _scoring_context(self) -> ScoringContext:
         """The context, made when first needed and made anew when `reserve` changed its size."""
         if self._scoring and self._scoring.size != self._size:
             self._scoring.free()
             self._scoring = None
         if self._scoring is None:
-            self._scoring = LlamaContext(
-                self._model, size=self._size, batch=_BATCH, threads=self._threads, aborted=self._closing.is_set
+            self._scoring = ScoringContext(
+                self._model, size=self._size, pack=self.pack_tokens, threads=self._threads, aborted=self._closing.is_set
             )
         return self._scoring
 

@@ -78,7 +78,7 @@ class LlamaModel:
         parameters.n_batch = parameters.n_ubatch = min(batch, cells)
         parameters.n_seq_max = sequences
         parameters.kv_unified = True
-        parameters.n_outputs_max = min(outputs, batch)
+        parameters.n_outputs_max = max(min(outputs, batch), sequences)  # fewer end the process
         parameters.n_threads = parameters.n_threads_batch = threads
         parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
         parameters.abort_callback = abort

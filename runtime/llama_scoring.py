@@ -1,91 +1,144 @@
-"""Log probabilities of labels, on a context that evaluates prompts block by block."""
+"""Log probabilities of labels: prompts as a tree of stretches, each evaluated once.
+
+Prompts that come one at a time are walked depth-first: the context keeps the blocks that the next begins with, too. A
+pack of prompts is evaluated at once, which is quicker on a GPU and no quicker on a CPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
 
 from configs.errors import ToolError
 from runtime.interface import ScoreRequest
-from runtime.llama_context import Block, LlamaContext, Logits
-
-# The cut of a scored prompt is part of its result, so it does not depend on the machine. Measured on a CPU, 64 to 256
-# tokens a block are the quickest.
-_SCORE_BLOCK = 256
-
-# Continuations of several tokens are evaluated together with this many of the prompt's last tokens: see `cut_evenly`.
-_TAIL = 2
+from runtime.llama_context import MAX_BLOCK, MAX_BRANCHES, Block, Run, ScoringContext
+from runtime.llama_labels import LabelTree, label_trees
 
 
-def score(context: LlamaContext, request: ScoreRequest) -> list[float]:
-    """Log probability of every continuation, the start they share evaluated once with the prompt."""
-    prompt, start = request.prompt, common_start(request.continuations)
-    rests = [ids[len(start) :] for ids in request.continuations]
-    blocks = _blocks(request, start, tail=_TAIL if max(map(len, rests)) > 1 else 0)
-    outputs = range(len(prompt) - 1, len(prompt) + len(start))
-    last: Logits | None = None
-    base = 0.0
-    for position, logits in context.evaluate(blocks, outputs):
-        if position < outputs[-1]:
-            base += log_probability(logits, start[position - outputs[0]])
-        else:
-            last = logits.copy()
-    assert last is not None
-    return request.by_label([base + _rest_of(context, blocks, last, rest) for rest in rests])
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """What is left of a prompt after the start, and the labels that follow it."""
+
+    stretches: list[Block]
+    tree: LabelTree
 
 
-def _blocks(request: ScoreRequest, start: Block, tail: int) -> list[Block]:
-    """The stretches between the cuts, the last with `start`; the last `tail` tokens of it by themselves."""
-    whole = (*request.prompt, *start)
-    ends = [cut for cut in request.cuts if 0 < cut <= len(whole) - 2 - tail]
-    stretches = [whole[begin:end] for begin, end in pairwise([0, *ends, len(whole)])]
-    last = stretches.pop()
-    middle = max(0, len(last) - tail)
-    return [block for stretch in (*stretches, last[:middle], last[middle:]) for block in cut_evenly(stretch)]
+def score(context: ScoringContext, requests: Sequence[ScoreRequest], *, packed: bool) -> list[list[float]]:
+    """Log probability of every label of every request.
 
-
-def _rest_of(context: LlamaContext, blocks: list[Block], last: Logits, ids: Block) -> float:
-    """Log probability of one continuation after the shared start, whose last logits are `last`."""
-    if not ids:
-        return 0.0
-    total = log_probability(last, ids[0])
-    if len(ids) > 1:
-        at = sum(map(len, blocks))
-        block = (*blocks[-1], *ids[:-1])
-        for position, logits in context.evaluate([*blocks[:-1], block], range(at, at + len(ids) - 1)):
-            total += log_probability(logits, ids[position - at + 1])
-    return total
-
-
-def common_start(sequences: Sequence[Block]) -> Block:
-    """The longest start that all sequences have."""
-    shortest = min(sequences, key=len)
-    differing = (at for at, tokens in enumerate(zip(*sequences, strict=False)) if len(set(tokens)) > 1)
-    return shortest[: next(differing, len(shortest))]
-
-
-def log_probability(logits: Logits, token: int) -> float:
-    """Log softmax of one token, summed in float64.
+    Args:
+        packed: evaluate the requests together.
 
     Raises:
-        ToolError: the logits are not numbers: broken weights.
+        AbortedError: the context's abort callback said so.
+        ToolError: a request does not fit the context, or llama.cpp fails.
     """
-    check_finite(logits)
-    shifted = logits.astype(np.float64) - float(logits.max())
-    return float(shifted[token] - np.log(np.exp(shifted).sum()))
+    for request in requests:
+        if request.length > context.size:
+            raise ToolError(f"{request.length} tokens do not fit the context of {context.size}")
+    if packed:
+        return _score_pack(context, requests)
+    return [_score_alone(context, request) for request in requests]
 
 
-def check_finite(logits: Logits) -> None:
-    if not np.isfinite(logits).all():
-        raise ToolError("the model computes values that are not numbers; its weights are broken")
+def _score_alone(context: ScoringContext, request: ScoreRequest) -> list[float]:
+    blocks = [block for stretch in _stretches(request) for block in cut_evenly(stretch)]
+    found: list[float] = []
+    for tree in label_trees(request.continuations):
+        (scores,) = _evaluate(context, blocks[:-1], [_Branch(blocks[-1:], tree)])
+        found += scores
+    return request.by_label(found)
 
 
-def cut_evenly(ids: Sequence[int]) -> list[Block]:
+def _score_pack(context: ScoringContext, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+    """All requests after the stretch that all begin with; as many at a time as there may be sequences."""
+    stretches = [_stretches(request) for request in requests]
+    first = stretches[0][0]
+    start = first if all(len(parts) > 1 and parts[0] == first for parts in stretches) else ()
+    branches = [
+        _Branch(parts[1:] if start else parts, tree)
+        for request, parts in zip(requests, stretches, strict=True)
+        for tree in label_trees(request.continuations)
+    ]
+    blocks = cut_evenly(start)
+    scores = iter([found for group in _groups(branches) for found in _evaluate(context, blocks, group)])
+    return [
+        request.by_label([value for _ in label_trees(request.continuations) for value in next(scores)])
+        for request in requests
+    ]
+
+
+def _groups(branches: Sequence[_Branch]) -> Iterator[list[_Branch]]:
+    group: list[_Branch] = []
+    for branch in branches:
+        if group and sum(other.tree.sequences for other in group) + branch.tree.sequences > MAX_BRANCHES:
+            yield group
+            group = []
+        group.append(branch)
+    yield group
+
+
+def _evaluate(context: ScoringContext, start: list[Block], branches: Sequence[_Branch]) -> list[list[float]]:
+    """Log probabilities of every branch's continuations."""
+    runs, order = _runs(branches, sum(map(len, start)))
+    logits = context.evaluate(start, runs)
+    found = {
+        number: branches[number].tree.log_probabilities(islice(logits, len(branches[number].tree.tokens) + 1))
+        for number in order
+    }
+    for _ in logits:
+        raise AssertionError("more logits than were asked for")  # and the context tidies up
+    return [found[number] for number in range(len(branches))]
+
+
+def _runs(branches: Sequence[_Branch], at: int) -> tuple[list[Run], list[int]]:
+    """The branches as runs, every stretch that several begin with once; and the order in which they come."""
+    runs: list[Run] = []
+    order: list[int] = []
+
+    def grow(numbers: list[int], depth: int, at: int, sequence: int) -> int:
+        """Add the stretches at `depth` of these branches, which agree before it; returns the next free sequence."""
+        groups: dict[tuple[Block, int], list[int]] = {}
+        for number in numbers:
+            stretches = branches[number].stretches
+            is_last = len(stretches) == depth + 1
+            groups.setdefault((stretches[depth], number if is_last else -1), []).append(number)
+        for (stretch, last), members in groups.items():
+            width = sum(branches[number].tree.sequences for number in members)
+            own = range(sequence, sequence + width)
+            runs.append(Run(stretch, at, own, output=last >= 0))
+            if last >= 0:
+                order.append(last)
+                runs.extend(_label_runs(branches[last].tree, at + len(stretch), sequence))
+            else:
+                grow(members, depth + 1, at + len(stretch), sequence)
+            sequence += width
+        return sequence
+
+    grow(list(range(len(branches))), 0, at, 0)
+    return runs, order
+
+
+def _label_runs(tree: LabelTree, at: int, sequence: int) -> Iterator[Run]:
+    for token, depth, own in zip(tree.tokens, tree.depths, tree.branches, strict=True):
+        yield Run((token,), at + depth - 1, range(sequence + own.start, sequence + own.stop), output=True)
+
+
+def _stretches(request: ScoreRequest) -> list[Block]:
+    """The prompt between its cuts. None is a single token: see `cut_evenly`."""
+    prompt = tuple(request.prompt)
+    ends = [0]
+    for cut in request.cuts:
+        if ends[-1] + 2 <= cut <= len(prompt) - 2:
+            ends.append(cut)
+    return [prompt[begin:end] for begin, end in pairwise([*ends, len(prompt)])]
+
+
+def cut_evenly(ids: Block) -> list[Block]:
     """As few blocks as possible, as equal as possible: none is a single token unless `ids` is.
 
     The attention kernel for one token splits its sum among the threads, so its result depends on their number.
     """
-    count = -(-len(ids) // _SCORE_BLOCK)
-    return [tuple(ids[len(ids) * at // count : len(ids) * (at + 1) // count]) for at in range(count)]
+    count = -(-len(ids) // MAX_BLOCK)
+    return [ids[len(ids) * at // count : len(ids) * (at + 1) // count] for at in range(count)]

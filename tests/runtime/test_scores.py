@@ -56,6 +56,18 @@ def test_scores_are_the_oracles(
     assert scores == pytest.approx([oracle.log_probability(prompt, label) for label in labels], abs=TOLERANCE)
 
 
+def test_a_fork_among_the_labels_is_the_oracles(engine: Engine, oracle: Oracle) -> None:
+    prompt, labels = ids(90, 4), ((300,), (301, 302), (301, 303), (304, 305, 306), (304, 307))
+    (scores,) = engine.score([ScoreRequest(prompt, labels, (40, 70))])
+    assert scores == pytest.approx([oracle.log_probability(prompt, label) for label in labels], abs=TOLERANCE)
+
+
+def test_more_labels_than_a_batch_has_outputs(engine: Engine, oracle: Oracle) -> None:
+    prompt, labels = ids(90, 4), tuple((300 + number, 301, 302) for number in range(26))
+    (scores,) = engine.score([ScoreRequest(prompt, labels)])
+    assert scores == pytest.approx([oracle.log_probability(prompt, label) for label in labels], abs=TOLERANCE)
+
+
 def test_naming_the_shared_start_changes_nothing_but_rounding(engine: Engine) -> None:
     prompt, labels = ids(300, 3), ((400, 301), (400, 302))
     (plain,) = engine.score([ScoreRequest(prompt, labels)])
