@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import Parser, common_flags, run
+from runtime.evaluation import command as evaluation
 
 if TYPE_CHECKING:
     from configs.progress import Shower
@@ -24,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="runtime", description="Answer questions and chat with a GGUF model, offline.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_predict(commands.add_parser("predict", help="question sheet -> answers CSV", description=_PREDICT))
-    _add_evaluate(commands.add_parser("evaluate", help="grade an answers CSV", description=_EVALUATE))
+    evaluation.add_arguments(commands.add_parser("evaluate", help="grade answers", description=evaluation.DESCRIPTION))
     _add_chat(commands.add_parser("chat", help="plain terminal chat", description=_CHAT))
     return parser
 
@@ -38,7 +39,6 @@ _PREDICT = (
     "Answer every question of a sheet from the probabilities of its labels; nothing is sampled. An interrupted run "
     "resumes by itself. The CSV appears only when it is complete."
 )
-_EVALUATE = "Accuracy with a 95 % interval, counts per label, confusion table, missing and extra rows."
 _CHAT = "Chat in the terminal; a prompt that comes through a pipe is answered once."
 
 
@@ -56,23 +56,6 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     add_model_flags(parser)
-    common_flags(parser)
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(handler=_evaluate)
-    parser.add_argument("answers", type=Path, metavar="ANSWERS.csv")
-    parser.add_argument(
-        "--sheet", type=Path, required=True, metavar="GOLD.xlsx", help="the questions with their labels"
-    )
-    parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. answer=正解")
-    parser.add_argument(
-        "--question-format",
-        default="",
-        metavar="NAME|FILE",
-        help="whose labels the CSV holds",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
     common_flags(parser)
 
 
@@ -109,19 +92,6 @@ def _predict(args: argparse.Namespace) -> int:
     assert prediction.summary is not None
     _report(prediction.summary, prediction.seconds, args)
     return 1 if prediction.summary.unanswered else 0
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    from configs.exam import QuestionFormat
-    from configs.sheets import parse_columns
-    from runtime.evaluation import evaluate
-
-    labels = QuestionFormat.load(args.question_format).labels if args.question_format else ()
-    result = evaluate(args.answers, args.sheet, parse_columns(args.sheet_columns), labels)
-    print(json.dumps(result.table(), ensure_ascii=False) if args.json else "\n".join(result.lines()))
-    if result.unnamed:
-        _say(f"{len(result.unnamed)} answers name no option and count as wrong: is --question-format missing?")
-    return 1 if result.unnamed else 0
 
 
 def _chat(args: argparse.Namespace) -> None:

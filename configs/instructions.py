@@ -1,0 +1,215 @@
+"""Instructions, dialogues, named entities and plain lines -> what to ask a model, and the reply that is known.
+
+{"instruction": …, "input": …, "output": …}     joined by a line break; also instruct, query, answer, …
+{"messages": [{"role": …, "content": …}, …]}    a last message of the assistant is the known reply
+{"conversations": [{"from": "human", …}, …]}    the same in ShareGPT's words
+{"input": [a, b], "output": [x, y]}             turns; the last reply is the known one
+{"text": …, "entity_list": [{"entity": …, "entity_type": …}]}
+a line of text
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.errors import ConfigError
+from configs.prompt import Message, check_roles
+from configs.records import cell_text, decode, read_table
+
+_NAMES = {
+    "id": ("id", "編號", "编号"),
+    "system": ("system",),
+    "instruction": ("instruction", "instruct", "prompt", "指令"),
+    "input": ("input", "query", "text", "問題", "问题"),
+    "output": ("output", "answer", "response", "reply", "reference", "回答", "答案"),
+    "messages": ("messages", "conversations"),
+    "entities": ("entity_list", "entities"),
+    "ignore": (),
+}
+_SPEAKERS = {"human": "user", "gpt": "assistant"}
+LINES = ".txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A named entity as a record lists it."""
+
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What to ask, or why this record cannot be asked."""
+
+    number: int
+    """Place in the file, counted from 1; blank lines do not count."""
+    id: str
+    messages: tuple[Message, ...]
+    """[system] user assistant … user; empty if there is an `error`."""
+    references: tuple[str, ...] = ()
+    """Known replies; several are alternatives."""
+    entities: tuple[Entity, ...] | None = None
+    """The entities in the text, where the record lists them."""
+    error: str = ""
+
+    @property
+    def asked(self) -> str:
+        """The last message."""
+        return self.messages[-1]["content"] if self.messages else ""
+
+
+def parse_roles(text: str) -> dict[str, str]:
+    """Parse `instruction=任務,input=內容,ignore=備註` into column -> role.
+
+    Raises:
+        ConfigError: an unknown role or a part without `=`.
+    """
+    roles: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        role, sign, column = (word.strip() for word in part.partition("="))
+        if not sign or not column or role not in _NAMES:
+            raise ConfigError(f"'{part}' in the column list is not ROLE=COLUMN", hint=f"roles: {', '.join(_NAMES)}")
+        roles[column] = role
+    return roles
+
+
+def read_records(
+    path: Path, *, roles: Mapping[str, str] | None = None, instruction: str = "", flag: str = "--input-columns"
+) -> list[Record]:
+    """Read a file of records: json, jsonl, csv, tsv, xlsx, or txt with a record or a text on each line.
+
+    Args:
+        roles: column -> role named by the user (see `parse_roles`); the others are recognised by name.
+        instruction: put before every input that has no instruction of its own.
+        flag: the flag that names columns, for the remedies.
+
+    Raises:
+        ConfigError: the file cannot be read, or a column means nothing.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", hint="give the file")
+    cells = _lines(path) if path.suffix.lower() in (LINES, ".jsonl") else read_table(path).rows
+    if not cells:
+        raise ConfigError(f"{path} is empty")
+    known = _roles_of(cells, roles or {}, path, flag)
+    return [_record(number, row, known, instruction) for number, row in enumerate(cells, 1)]
+
+
+def _lines(path: Path) -> list[Any]:
+    """One value a line: objects, or texts, or the ValueError of a line that should have been an object."""
+    lines = [line.strip() for line in decode(path).split("\n") if line.strip()]
+    if path.suffix.lower() == LINES and not all(line.startswith("{") and line.endswith("}") for line in lines):
+        return lines
+    values: list[Any] = []
+    for line in lines:
+        try:
+            value = json.loads(line)
+            values.append(value if isinstance(value, dict) else ValueError("not an object with named fields"))
+        except (ValueError, RecursionError) as error:
+            values.append(ValueError(f"not valid JSON: {error}"))
+    return values
+
+
+def _roles_of(cells: Sequence[Any], given: Mapping[str, str], path: Path, flag: str) -> dict[str, str]:
+    """Column -> role."""
+    columns = dict.fromkeys(column for row in cells if isinstance(row, dict) for column in row)
+    for column in given:
+        if column not in columns:
+            raise ConfigError(f"{path} has no column '{column}'", hint=f"its columns are {', '.join(columns)}")
+    roles: dict[str, str] = {}
+    for column in columns:
+        name = "".join(column.split()).lower()
+        role = given.get(column) or next((role for role, names in _NAMES.items() if name in names), None)
+        if role is None:
+            raise ConfigError(
+                f"{path} has the unknown column '{column}'",
+                hint=f"say what it is: {flag} ROLE={column}, or ignore={column}",
+            )
+        if role != "ignore" and role in roles.values():
+            raise ConfigError(f"{path} has a second column for {role}: '{column}'", hint=f"{flag} ignore={column}")
+        roles[column] = role
+    if columns and not {"input", "instruction", "messages"} & set(roles.values()):
+        raise ConfigError(
+            f"{path} has nothing to ask; its columns are {', '.join(columns)}", hint=f"{flag} input=COLUMN"
+        )
+    return roles
+
+
+def _record(number: int, cells: Any, roles: Mapping[str, str], instruction: str) -> Record:
+    if isinstance(cells, ValueError):
+        return Record(number, str(number), (), error=str(cells))
+    if isinstance(cells, str):
+        cells, roles = {"input": cells}, {"input": "input"}
+    values = {role: cells.get(column) for column, role in roles.items() if role != "ignore"}
+    identity = cell_text(values.get("id")).strip() or str(number)
+    try:
+        messages, references = _conversation(values, instruction)
+        check_roles(messages)
+        entities = _entities(values["entities"]) if values.get("entities") is not None else None
+    except (ValueError, ConfigError) as error:
+        return Record(number, identity, (), error=str(error))
+    return Record(number, identity, tuple(messages), references, entities)
+
+
+def _conversation(values: Mapping[str, Any], instruction: str) -> tuple[list[Message], tuple[str, ...]]:
+    """(messages up to the one to answer, known replies)."""
+    asked, output = values.get("input"), values.get("output")
+    if values.get("messages") is not None:
+        messages = _turns(values["messages"])
+    elif isinstance(asked, list):
+        replies = output if isinstance(output, list) else []
+        if not len(asked) - 1 <= len(replies) <= len(asked):
+            raise ValueError(f"{len(asked)} inputs do not go with {len(replies)} outputs")
+        turns = [turn for pair in zip(asked, [*replies, None], strict=False) for turn in pair]
+        messages = [
+            {"role": ("user", "assistant")[at % 2], "content": _text(turn)}
+            for at, turn in enumerate(turns)
+            if turn is not None
+        ]
+        output = None
+    else:
+        parts = [cell_text(values.get("instruction")).strip() or instruction, _text(asked).strip()]
+        messages = [{"role": "user", "content": "\n".join(filter(None, parts))}]
+    if values.get("system") and not (messages and messages[0]["role"] == "system"):
+        messages.insert(0, {"role": "system", "content": _text(values["system"])})
+    references = [_text(reply) for reply in output] if isinstance(output, list) else [_text(output)]
+    if messages and messages[-1]["role"] == "assistant":
+        references = [messages.pop()["content"]]
+    if not messages or messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
+        raise ValueError("there is nothing to ask")
+    return messages, tuple(reply for reply in references if reply)
+
+
+def _turns(value: Any) -> list[Message]:
+    if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
+        raise ValueError("the messages are not a list of objects")
+    messages = []
+    for turn in value:
+        role = turn.get("role", turn.get("from"))
+        messages.append({"role": _SPEAKERS.get(role, role), "content": turn.get("content", turn.get("value"))})
+    check_roles(messages)
+    return messages
+
+
+def _entities(value: Any) -> tuple[Entity, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ValueError("the entities are not a list of objects")
+    return tuple(Entity(_text(one.get("entity")), _text(one.get("entity_type"))) for one in value)
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, (list, dict)):
+        raise ValueError("a list stands where a text should")
+    text = cell_text(cell)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair") from None
+    return text

@@ -1,0 +1,1 @@
+"""What a file of answers is worth, held against the gold ones."""
