@@ -10,15 +10,16 @@ a line of text
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from configs.atomic import sha256_file
+from configs.encodings import decode_file
 from configs.errors import ConfigError
 from configs.prompt import Message, check_roles
-from configs.records import cell_text, decode, read_table
+from configs.records import cell_text, parse_json, read_table
 
 _NAMES = {
     "id": ("id", "編號", "编号"),
@@ -31,7 +32,7 @@ _NAMES = {
     "ignore": (),
 }
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
-LINES = ".txt"
+_LINES = ".txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,16 @@ class Record:
         return self.messages[-1]["content"] if self.messages else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A file of records, every one of it."""
+
+    rows: list[Record]
+    sha256: str
+    notes: tuple[str, ...] = ()
+    """Sentences a person should read: which encoding was taken."""
+
+
 def parse_roles(text: str) -> dict[str, str]:
     """Parse `instruction=任務,input=內容,ignore=備註` into column -> role.
 
@@ -79,13 +90,19 @@ def parse_roles(text: str) -> dict[str, str]:
 
 
 def read_records(
-    path: Path, *, roles: Mapping[str, str] | None = None, instruction: str = "", flag: str = "--input-columns"
-) -> list[Record]:
+    path: Path,
+    *,
+    roles: Mapping[str, str] | None = None,
+    instruction: str = "",
+    encoding: str = "",
+    flag: str = "--input-columns",
+) -> Records:
     """Read a file of records: json, jsonl, csv, tsv, xlsx, or txt with a record or a text on each line.
 
     Args:
         roles: column -> role named by the user (see `parse_roles`); the others are recognised by name.
         instruction: put before every input that has no instruction of its own.
+        encoding: of a text file; empty finds it out.
         flag: the flag that names columns, for the remedies.
 
     Raises:
@@ -95,22 +112,30 @@ def read_records(
         raise ConfigError(f"{path} does not exist")
     if path.is_dir():
         raise ConfigError(f"{path} is a folder", hint="give the file")
-    cells = _lines(path) if path.suffix.lower() in (LINES, ".jsonl") else read_table(path).rows
+    cells: Sequence[Any]
+    notes: tuple[str, ...]
+    if path.suffix.lower() in (_LINES, ".jsonl"):
+        decoded = decode_file(path, encoding)
+        cells, notes = _lines(decoded.text, path), (decoded.note,) if decoded.note else ()
+    else:
+        table = read_table(path, encoding=encoding)
+        cells, notes = table.rows, table.notes
     if not cells:
         raise ConfigError(f"{path} is empty")
     known = _roles_of(cells, roles or {}, path, flag)
-    return [_record(number, row, known, instruction) for number, row in enumerate(cells, 1)]
+    rows = [_record(number, row, known, instruction) for number, row in enumerate(cells, 1)]
+    return Records(rows, sha256_file(path), notes)
 
 
-def _lines(path: Path) -> list[Any]:
+def _lines(text: str, path: Path) -> list[Any]:
     """One value a line: objects, or texts, or the ValueError of a line that should have been an object."""
-    lines = [line.strip() for line in decode(path).split("\n") if line.strip()]
-    if path.suffix.lower() == LINES and not all(line.startswith("{") and line.endswith("}") for line in lines):
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if path.suffix.lower() == _LINES and not all(line.startswith("{") and line.endswith("}") for line in lines):
         return lines
     values: list[Any] = []
     for line in lines:
         try:
-            value = json.loads(line)
+            value = parse_json(line)
             values.append(value if isinstance(value, dict) else ValueError("not an object with named fields"))
         except (ValueError, RecursionError) as error:
             values.append(ValueError(f"not valid JSON: {error}"))

@@ -121,8 +121,8 @@ def _read_text(text: str, path: Path) -> list[list[Any]]:
 def _read_json(text: str, path: Path) -> list[Any]:
     try:
         if path.suffix.lower() == ".jsonl":
-            return [_parsed(line) for line in text.split("\n") if line.strip()]
-        value = _parsed(text)
+            return [parse_json(line) for line in text.split("\n") if line.strip()]
+        value = parse_json(text)
     except (ValueError, RecursionError) as error:  # of numbers too long and lists too deep, too
         raise ConfigError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, list):
@@ -130,7 +130,7 @@ def _read_json(text: str, path: Path) -> list[Any]:
     return value
 
 
-def _parsed(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """Strict JSON, except that NaN is read, as the blank cell that a library means by it."""
     return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
 

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", type=Path, metavar="OTHER.csv", help="another run on the same sheet")
     parser.add_argument("--by", metavar="COLUMN", help="column that groups rows; default: the one naming sources")
     parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. answer=正解")
+    parser.add_argument("--encoding", default="", metavar="NAME", help="of a csv or json sheet; default: found out")
     parser.add_argument("--question-format", default="", metavar="NAME|FILE", help="whose labels the CSV holds")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write the plots there as PNG")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write everything as one page")
@@ -45,11 +46,13 @@ def _evaluate(args: argparse.Namespace) -> int:
         against=args.against,
         by=args.by,
         sheet_columns=args.sheet_columns,
+        encoding=args.encoding,
         labels=QuestionFormat.load(args.question_format).labels if args.question_format else (),
     )
     found = grades(request)
     title = f"{args.answers.name} against {args.sheet.name}"
-    for note in write_files(found, title, folder=args.plots, report=args.report, overwrite=args.overwrite):
+    made = write_files(found, title, folder=args.plots, report=args.report, overwrite=args.overwrite)
+    for note in (*found.notes, *made):
         sys.stderr.write(f"{note}\n")
     lines = [json.dumps(found.table, ensure_ascii=False)] if args.json else as_lines(found.sections)
     sys.stdout.write("\n".join(lines) + "\n")

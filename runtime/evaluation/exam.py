@@ -12,7 +12,7 @@ from configs.exam import parse_label
 from configs.records import cell_text
 from configs.sheets import Sheet, SheetRow, read_questions
 from runtime.arguments import COLUMNS_FLAG
-from runtime.evaluation.answers import Answers, WrittenAnswer, read_answers
+from runtime.evaluation.answers import Answers, WrittenAnswer
 from runtime.evaluation.calibration import Forecast
 from runtime.metrics import Accuracy, confusion
 
@@ -87,7 +87,9 @@ def accuracy_of(rows: Sequence[GradedRow]) -> Accuracy:
     return Accuracy(sum(row.right for row in rows), len(rows))
 
 
-def read_gold(sheet: Path, columns: Mapping[str, str] | None = None, by: str | None = None) -> tuple[Sheet, str]:
+def read_gold(
+    sheet: Path, columns: Mapping[str, str] | None = None, by: str | None = None, encoding: str = ""
+) -> tuple[Sheet, str]:
     """The sheet, and the column that groups its rows ("" for none).
 
     Args:
@@ -99,7 +101,7 @@ def read_gold(sheet: Path, columns: Mapping[str, str] | None = None, by: str | N
     given = dict(columns or {})
     if by and by not in given.values():
         given[f"ignore:{by}"] = by
-    gold = read_questions(sheet, columns=given, need_answers=True, columns_flag=COLUMNS_FLAG)
+    gold = read_questions(sheet, columns=given, need_answers=True, columns_flag=COLUMNS_FLAG, encoding=encoding)
     if by is not None:
         return gold, by
     known = list(gold.rows[0].raw or {})
@@ -141,22 +143,6 @@ def grade(gold: Sheet, answers: Answers, *, labels: Sequence[str] = (), group_co
         without_label=tuple(without_label),
         unnamed=tuple(unnamed),
     )
-
-
-def evaluate(
-    answers: Path,
-    sheet: Path,
-    columns: Mapping[str, str] | None = None,
-    labels: Sequence[str] = (),
-    by: str | None = None,
-) -> Evaluation:
-    """Read both files and grade.
-
-    Raises:
-        ConfigError: a file cannot be read, or lacks its columns.
-    """
-    gold, group_column = read_gold(sheet, columns, by)
-    return grade(gold, read_answers(answers), labels=labels, group_column=group_column)
 
 
 def _graded(row: SheetRow, written: WrittenAnswer | None, place: int | None, group_column: str) -> GradedRow:

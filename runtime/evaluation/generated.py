@@ -26,6 +26,8 @@ class Pairing:
     """IDs of replies that no record asked for."""
     unreadable: tuple[str, ...]
     """IDs of records that cannot be read; left out."""
+    notes: tuple[str, ...]
+    """How the gold file was read."""
 
     def table(self) -> dict[str, object]:
         """As JSON would have it."""
@@ -49,7 +51,7 @@ class Pairing:
         )
 
 
-def pair(answers: Path, gold: Path, roles: Mapping[str, str]) -> Pairing:
+def pair(answers: Path, gold: Path, roles: Mapping[str, str], encoding: str = "") -> Pairing:
     """Read both files; the n-th reply of an ID answers the n-th record of that ID.
 
     Raises:
@@ -60,9 +62,9 @@ def pair(answers: Path, gold: Path, roles: Mapping[str, str]) -> Pairing:
     for identity, reply in replies:
         if reply:
             waiting[identity].append(reply)
-    records = read_records(gold, roles=roles, flag=COLUMNS_FLAG)
+    records = read_records(gold, roles=roles, encoding=encoding, flag=COLUMNS_FLAG)
     rows, missing = [], []
-    for record in records:
+    for record in records.rows:
         reply = waiting[record.id].popleft() if waiting[record.id] else ""
         if not reply:
             missing.append(record.id)
@@ -73,7 +75,8 @@ def pair(answers: Path, gold: Path, roles: Mapping[str, str]) -> Pairing:
         replies=len(replies),
         missing=tuple(missing),
         extra=tuple(identity for identity, left in waiting.items() for _ in left),
-        unreadable=tuple(record.id for record in records if record.error),
+        unreadable=tuple(record.id for record in records.rows if record.error),
+        notes=records.notes,
     )
 
 

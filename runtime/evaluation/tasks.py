@@ -35,6 +35,8 @@ class Request:
     against: Path | None = None
     by: str | None = None
     sheet_columns: str = ""
+    encoding: str = ""
+    """Of the sheet; empty finds it out."""
     labels: Sequence[str] = ()
 
 
@@ -46,6 +48,8 @@ class Grades:
     sections: list[Section]
     plots: Callable[[], dict[str, bytes]] | None = None
     """Draws the plots; None where the task has none."""
+    notes: tuple[str, ...] = ()
+    """How the sheet was read."""
     fault: str = ""
     """Why the answers cannot be fully graded; empty if they can."""
 
@@ -61,7 +65,7 @@ def grades(request: Request) -> Grades:
         return _exam(request)
     if request.against or request.by is not None or request.labels:
         raise ConfigError("--against, --by and --question-format belong to exams", hint="leave them out")
-    pairing = pair(request.answers, request.sheet, parse_roles(request.sheet_columns))
+    pairing = pair(request.answers, request.sheet, parse_roles(request.sheet_columns), request.encoding)
     records = [record for record, _ in pairing.rows]
     if request.task == "entities" or (request.task is None and holds_entities(records)):
         if not holds_entities(records):
@@ -71,7 +75,7 @@ def grades(request: Request) -> Grades:
 
 
 def _exam(request: Request) -> Grades:
-    gold, column = read_gold(request.sheet, parse_columns(request.sheet_columns), request.by)
+    gold, column = read_gold(request.sheet, parse_columns(request.sheet_columns), request.by, request.encoding)
     evaluation = grade(gold, read_answers(request.answers), labels=request.labels, group_column=column)
     comparison = None
     if request.against:
@@ -82,6 +86,7 @@ def _exam(request: Request) -> Grades:
         table={"task": "exam", **table(evaluation, comparison)},
         sections=sections(evaluation, comparison),
         plots=lambda: _plots(evaluation),
+        notes=gold.notes,
         fault=f"{unnamed} answers name no option and count as wrong: is --question-format missing?" if unnamed else "",
     )
 
@@ -117,7 +122,7 @@ def _entities(pairing: Pairing) -> Grades:
             for name, one in scores.by_type.items()
         },
     }  # fmt: skip
-    return Grades(table, [_entity_section(scores, pairing)])
+    return Grades(table, [_entity_section(scores, pairing)], notes=pairing.notes)
 
 
 def _entity_section(scores: EntityScores, pairing: Pairing) -> Section:
@@ -156,7 +161,7 @@ def _text(pairing: Pairing, sheet: Path) -> Grades:
         "interval": list(scores.exact.interval),
         "character_f1": scores.f1,
     }
-    return Grades(table, [section])
+    return Grades(table, [section], notes=pairing.notes)
 
 
 def _percent(share: float | None) -> str:

@@ -30,7 +30,7 @@ ROWS = [
 def read(tmp_path: Path, name: str, text: str, **settings: object) -> list[Record]:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    return read_records(path, **settings)
+    return read_records(path, **settings).rows
 
 
 @pytest.mark.parametrize(("row", "texts", "references"), ROWS)
@@ -105,7 +105,7 @@ def test_a_csv_of_instructions_keeps_its_ids(tmp_path: Path) -> None:
 
 @pytest.mark.shared
 def test_the_real_msra_files(shared_data: Path) -> None:
-    instructions, entities = (read_records(shared_data / "msra" / name) for name in ("dev.txt", "msra_1000.txt"))
+    instructions, entities = (read_records(shared_data / "msra" / name).rows for name in ("dev.txt", "msra_1000.txt"))
     assert (len(instructions), len(entities)) == (1000, 1000)
     assert not any(record.error for record in [*instructions, *entities])
     assert all(record.references for record in instructions)

@@ -196,3 +196,14 @@ def test_what_does_not_belong_to_the_task_is_refused(words: list[str], sentence:
     replies = jsonl(tmp_path / "out.jsonl", [{"id": "1", "output": "台北"}])
     sheet = tiny.sheet(tmp_path / "s.xlsx", tiny.questions(2)) if "exam" in words else gold
     assert sentence in refused(replies, "--sheet", sheet, *words)
+
+
+def test_a_sheet_in_big5_says_so(gold: Path, answers: Path) -> None:
+    text = gold.read_text(encoding="utf-8")
+    gold.write_bytes(text.encode("big5"))
+    _, out, err = tiny.run_cli(
+        "runtime.cli", "evaluate", answers, "--sheet", gold, "--by", "出處", "--encoding", "big5"
+    )
+    assert "accuracy 50.0%" in out
+    _, _, err = tiny.run_cli("runtime.cli", "evaluate", answers, "--sheet", gold, "--by", "出處")
+    assert "read as cp950" in err
