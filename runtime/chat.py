@@ -72,6 +72,10 @@ class ChatSession:
     caller may replace it (to edit, retry or restore a chat). A turn whose reply was stopped before
     its first character leaves no trace in it.
 
+    What happens when the context is full: the oldest turns are left out of the prompt, whole turns at a time, never
+    the system text and never the new message; `will_drop` says beforehand how many. They stay in `history`. A message
+    that does not fit by itself is refused.
+
     Args:
         system: None takes the prompt format's own system text.
     """
@@ -94,12 +98,21 @@ class ChatSession:
         """
         if self._reply is not None:
             raise ToolError("the last reply has not ended", hint="read it to its end, or stop it and read on")
-        prompt_ids = self._fit(text)
+        self._dropped, prompt_ids = self._fit(text)
         room = self._engine.context_size - len(prompt_ids)
         stream = self._engine.submit(prompt_ids, self._sampling_for(room))
         self.context_used = len(prompt_ids)
         self._reply = Reply(stream, self, text, self._dropped)
         return self._reply
+
+    def will_drop(self, text: str) -> int:
+        """How many more of the oldest turns `ask(text)` would leave out; 0 if it fits beside what is seen now.
+
+        Raises:
+            ToolError: this message alone is longer than the context.
+        """
+        first, _ = self._fit(text)
+        return first - self._seen_from()
 
     def reset(self) -> None:
         """Forget the conversation."""
@@ -129,12 +142,16 @@ class ChatSession:
         messages = [*head, *self.history[2 * first_turn :], {"role": "user", "content": text}]
         return encode(self._engine.formats.prompt.prompt(messages), self._engine.tokenizer)
 
-    def _fit(self, text: str) -> list[int]:
-        """The prompt's ids, without as many of the oldest turns as it takes to fit the context."""
+    def _seen_from(self) -> int:
+        """The first turn that the last prompt held."""
+        return min(self._dropped, len(self.history) // 2)
+
+    def _fit(self, text: str) -> tuple[int, list[int]]:
+        """(first turn, ids) of the prompt that leaves out as many of the oldest turns as it takes to fit."""
         size = self._engine.context_size
         budget = size - min(self.sampling.max_tokens, size // 4)
         turns = len(self.history) // 2
-        first = min(self._dropped, turns)
+        first = self._seen_from()
         ids = self._prompt_ids(first, text)
         wanted = budget if len(ids) <= budget else int(budget * _ROOM_AFTER_DROP)
         while len(ids) > wanted and first < turns:
@@ -145,5 +162,4 @@ class ChatSession:
                 f"this message takes {len(ids)} tokens, the context holds {size}",
                 hint="shorten it or load the model with a larger --ctx-size",
             )
-        self._dropped = first
-        return ids
+        return first, ids

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 
+from configs.errors import ToolError
 from runtime.chat import ChatSession, Reply
 
 # What could move a terminal's cursor or worse; newlines and tabs are fine.
@@ -39,13 +40,22 @@ def converse(session: ChatSession, read: Callable[[str], str] = input) -> None:
         elif text.startswith("/"):
             _say(HELP)
         elif text:
-            _show(session.ask(text))
+            _exchange(session, text)
+
+
+def _exchange(session: ChatSession, text: str) -> None:
+    """Ask and show the reply; a message that is too long, or a reply that fails, does not end the chat."""
+    try:
+        if dropped := session.will_drop(text):
+            turns = "turn is" if dropped == 1 else f"{dropped} turns are"
+            _say(f"(the context is full: the oldest {turns} left out from here on)")
+        _show(session.ask(text))
+    except ToolError as error:
+        _say(f"error: {error}")
 
 
 def _show(reply: Reply) -> None:
     """Stream a reply; Ctrl-C ends the reply and not the program."""
-    if reply.dropped_turns:
-        _say(f"(the context is full: the first {reply.dropped_turns} turns are no longer seen)")
     try:
         for piece in reply:
             sys.stdout.write(_CONTROL.sub("", piece))

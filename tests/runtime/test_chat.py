@@ -84,6 +84,23 @@ def test_the_oldest_turns_are_dropped_and_counted() -> None:
     assert len(session.history) == 24
 
 
+def test_who_asks_beforehand_is_told_what_will_be_dropped() -> None:
+    engine = ScriptedEngine(["好"], context_size=300)
+    session = ChatSession(engine, system="s", sampling=Sampling(max_tokens=20))
+    dropped = 0
+    for number in range(12):
+        text = f"{number:02d}" + "x" * 40
+        announced = session.will_drop(text)
+        assert session.will_drop(text) == announced, "asking changes nothing"
+        reply = session.ask(text)
+        "".join(reply)
+        dropped += announced
+        assert reply.dropped_turns == dropped
+    assert dropped > 3
+    with pytest.raises(ToolError, match="--ctx-size"):
+        session.will_drop("x" * 400)
+
+
 def test_a_message_longer_than_the_context_is_refused_and_forgotten() -> None:
     session = ChatSession(ScriptedEngine(["好"], context_size=300))
     "".join(session.ask("短"))

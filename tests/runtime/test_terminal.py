@@ -22,10 +22,12 @@ def chat(models: Path, *args: object) -> list[str]:
     return [sys.executable, "-P", "-c", start, *map(str, words)]
 
 
-def talk(replies: list[str], lines: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[str, str, ScriptedEngine]:
+def talk(
+    replies: list[str], lines: list[str], capsys: pytest.CaptureFixture[str], context_size: int = 4096
+) -> tuple[str, str, ScriptedEngine]:
     """(stdout, stderr, engine) of a conversation in which a person types these lines, then Ctrl-D."""
     typed = iter(lines)
-    engine = ScriptedEngine(replies)
+    engine = ScriptedEngine(replies, context_size=context_size)
 
     def read(_prompt: str) -> str:
         try:
@@ -49,6 +51,15 @@ def test_reset_forgets_and_quit_ends(capsys: pytest.CaptureFixture[str]) -> None
     assert out == "一\n一\n"
     assert engine.prompts[0] == engine.prompts[1]
     assert "/quit" in err
+
+
+def test_dropped_turns_are_told_before_and_a_long_message_does_not_end_the_chat(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, err, _ = talk(["一"], ["x" * 60] * 3 + ["y" * 300, "甲"], capsys, context_size=300)
+    assert out == "一\n" * 4
+    assert "the oldest" in err
+    assert "error: this message takes" in err
 
 
 def test_a_reply_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
