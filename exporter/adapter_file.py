@@ -11,6 +11,7 @@ from configs.atomic import output_is_done
 from configs.errors import require
 from exporter import manifest
 from exporter.adapter_plan import plan_adapter
+from exporter.fingerprint import plan_fingerprint
 from exporter.machine import check_disk, check_place
 from exporter.merge import MergeResult, check_replaceable, write_gguf
 
@@ -36,7 +37,7 @@ def export_adapter(adapter: str, base: str, output: Path, *, name: str = "", ove
         _log.warning("exporter: %s", note)
     check_place(output, [plan.adapter.folder, plan.base.folder])
     check_replaceable(output, is_folder=False)
-    inputs = manifest.plan_fingerprint(plan)
+    inputs = plan_fingerprint(plan)
     recorded = manifest.recorded_fingerprint(output, is_folder=False)
     if output_is_done(output, recorded=recorded, wanted=inputs, overwrite=overwrite):
         table = manifest.read_manifest(manifest.manifest_path(output, is_folder=False)) or {}

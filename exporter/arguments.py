@@ -60,9 +60,11 @@ def add_merge(commands: Commands, handler: Handler) -> None:
         "that the quantizer had made of the base, not onto the original ones",
     )  # fmt: skip
     place = merge.add_mutually_exclusive_group(required=True)
-    place.add_argument("--output", type=Path, metavar="PATH", help="GGUF file, or folder")
-    place.add_argument("--output_dir", type=Path, help=argparse.SUPPRESS)
-    merge.add_argument("--name", default="", help="the model's name inside the GGUF (default: the output's)")
+    place.add_argument("--output", type=_path, metavar="PATH", help="GGUF file, or folder")
+    place.add_argument("--output_dir", type=_path, help=argparse.SUPPRESS)
+    merge.add_argument(
+        "--name", type=_text, default="", help="the model's name inside the GGUF (default: the output's)"
+    )
     merge.add_argument("--shards", type=_positive, default=0, metavar="N", help="pth: files to divide into (default 1)")
     merge.add_argument("--threads", type=_positive, default=0, metavar="N", help="default: one for each core")
     merge.add_argument("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
@@ -79,8 +81,10 @@ def add_adapter(commands: Commands, handler: Handler) -> None:
     )  # fmt: skip
     adapter.add_argument("--adapter", required=True, help="PEFT adapter folder or hub id")
     adapter.add_argument("--base", required=True, help="the base model it was trained on: folder or hub id")
-    adapter.add_argument("--output", required=True, type=Path, metavar="FILE.gguf", help="the file to write")
-    adapter.add_argument("--name", default="", help="the adapter's name inside the file (default: the output's)")
+    adapter.add_argument("--output", required=True, type=_path, metavar="FILE.gguf", help="the file to write")
+    adapter.add_argument(
+        "--name", type=_text, default="", help="the adapter's name inside the file (default: the output's)"
+    )
     _add_output_flags(adapter)
     adapter.set_defaults(handler=handler)
 
@@ -94,7 +98,7 @@ def add_quantize(commands: Commands, handler: Handler) -> None:
     )  # fmt: skip
     quantize.add_argument("source", type=Path, metavar="IN.gguf")
     quantize.add_argument("--type", required=True, metavar="TYPE", help="as for merge: q4_0, q4_k_m, q8_0, ...")
-    quantize.add_argument("--output", required=True, type=Path, metavar="OUT.gguf", help="the file to write")
+    quantize.add_argument("--output", required=True, type=_path, metavar="OUT.gguf", help="the file to write")
     _add_tensor_type(quantize)
     quantize.add_argument("--threads", type=_positive, default=0, metavar="N", help="default: one for each core")
     _add_output_flags(quantize)
@@ -156,3 +160,16 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def _text(text: str) -> str:
+    """Names go into files as UTF-8; an argument of other bytes has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("is no UTF-8 text") from None
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))

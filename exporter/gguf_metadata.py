@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_LARGEST_SETTING = 1 << 31
+
+
 def model_writer(
     base: BaseModel, tokenizer: TokenizerFiles, formats: Formats | None, *, name: str, file_type: str, parameters: int
 ) -> GGUFWriter:
@@ -78,8 +81,11 @@ def _add_sampling(writer: GGUFWriter, folder: Path) -> None:
     }
     for key, add in ways.items():
         value = table.get(key)
-        if isinstance(value, int | float):
-            add(int(value) if key == "top_k" else value)
+        if not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value) or abs(value) >= _LARGEST_SETTING:
+            raise ToolError(f"{path}: {key} is {value}, which no sampler takes")
+        add(int(value) if key == "top_k" else value)
 
 
 def _add_size_label(writer: GGUFWriter, parameters: int) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.atomic import sha256_file
 from configs.errors import ConfigError, ToolError, require
 from exporter import manifest
 from exporter.meta_layout import PARAMS
@@ -74,7 +72,7 @@ def _inspect_gguf(path: Path) -> dict[str, Any]:
         "kind": f"GGUF {kind.contents()}" if kind else "GGUF",
         "bytes": path.stat().st_size,
         "manifest": check_manifest(path, is_folder=False),
-        "metadata": {name: _value(field.contents()) for name, field in reader.fields.items() if "." in name},
+        "metadata": {name: _value(value) for name, value in gguf_metadata(reader, path).items()},
         "tensors": [
             {
                 "name": tensor.name,
@@ -109,18 +107,25 @@ def open_gguf(path: Path) -> GGUFReader:
     return reader
 
 
+def gguf_metadata(reader: GGUFReader, path: Path) -> dict[str, Any]:
+    """Every key of a GGUF and its value.
+
+    Raises:
+        ToolError: a text among them is damaged.
+    """
+    try:
+        return {name: field.contents() for name, field in reader.fields.items() if "." in name}
+    except (ValueError, IndexError, KeyError) as error:
+        raise ToolError(f"{path} is a damaged or truncated GGUF file") from error
+
+
 def check_manifest(path: Path, *, is_folder: bool) -> str:
     """`none`, `matches`, or `differs` where a file is missing or its hash is another than the manifest's."""
-    table = manifest.read_manifest(manifest.manifest_path(path, is_folder=is_folder))
-    if table is None:
+    place = manifest.manifest_path(path, is_folder=is_folder)
+    if not place.exists():
         return "none"
-    folder = path if is_folder else path.parent
-    records: Mapping[str, Any] = table.get("files", {})
-    same = all(
-        (folder / name).is_file() and sha256_file(folder / name) == record.get("sha256")
-        for name, record in records.items()
-    )
-    return "matches" if same else "differs"
+    table = manifest.read_manifest(place)
+    return "matches" if table and not manifest.changed_files(path, table) else "differs"
 
 
 def _value(value: object) -> object:

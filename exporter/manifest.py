@@ -1,105 +1,25 @@
-"""The manifest of an export: what was written, from what, and a fingerprint of the inputs."""
+"""The manifest of an export: what was written and from what; written, read again, held against the files."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from configs.atomic import sha256_file, sha256_text
+from configs.atomic import sha256_file
+from exporter.fingerprint import TOOL, tool_version
 from exporter.sources.huggingface import BaseModel
 from exporter.sources.peft_adapter import Adapter
 from exporter.sources.weight_files import Weights
 from exporter.tensor import FileRecord
 
 FOLDER_MANIFEST = "manifest.json"
-TOOL = "lora2edge"
-
-_SMALL = {".json", ".model", ".jinja", ".toml", ".txt"}
-_REPORTS = {FOLDER_MANIFEST, "training.json"}
-"""Files that lie beside a model and change nothing in an export."""
-
-_WHOLE_BYTES = 64 << 20
-_SAMPLES = 256
-_SAMPLE_BYTES = 64 << 10
-
-
-class Planned(Protocol):
-    """An export of base and adapters: a merge, or an adapter alone."""
-
-    @property
-    def base(self) -> BaseModel:
-        """The base model."""
-        ...
-
-    @property
-    def adapters(self) -> tuple[Adapter, ...]:
-        """The adapters, in order."""
-        ...
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """What decides the bytes besides the inputs."""
-        ...
 
 
 def manifest_path(output: Path, *, is_folder: bool) -> Path:
     """`FOLDER/manifest.json`, or `FILE.gguf.manifest.json`."""
     return output / FOLDER_MANIFEST if is_folder else output.with_name(f"{output.name}.manifest.json")
-
-
-def tool_version() -> str:
-    """This package's version."""
-    try:
-        return importlib.metadata.version(TOOL)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def fingerprint(settings: Mapping[str, object], inputs: Sequence[tuple[Path, Weights]]) -> str:
-    """One hash over everything that decides an export's bytes: settings, tool, and every input folder in order.
-
-    Small files and weights up to 64 MiB count whole. Of larger weight files 256 blocks of 64 KiB count, and the time
-    of the last change: reading 14 GB twice to learn that nothing is to be done would cost as much as doing it.
-    """
-    files = [
-        [number, path.name, _content_hash(path)]
-        for number, (folder, weights) in enumerate(inputs)
-        for path in sorted({file.path for file in weights.files} | {path for path in folder.iterdir() if _counts(path)})
-    ]
-    parts = {"settings": dict(settings), "version": tool_version(), "files": files}
-    return sha256_text(json.dumps(parts, sort_keys=True, ensure_ascii=False))
-
-
-def plan_fingerprint(plan: Planned, settings: Mapping[str, object] | None = None) -> str:
-    """The same for a planned export, or for one with the given settings."""
-    parts = [(adapter.folder, adapter.weights) for adapter in plan.adapters]
-    return fingerprint(settings or plan.settings, [*parts, (plan.base.folder, plan.base.weights)])
-
-
-def file_fingerprint(settings: Mapping[str, object], path: Path) -> str:
-    """The same for an export that is made from one file."""
-    parts = {"settings": dict(settings), "version": tool_version(), "files": [path.name, _content_hash(path)]}
-    return sha256_text(json.dumps(parts, sort_keys=True, ensure_ascii=False))
-
-
-def _counts(path: Path) -> bool:
-    return path.is_file() and path.suffix in _SMALL and path.name not in _REPORTS
-
-
-def _content_hash(path: Path) -> str:
-    status = path.stat()
-    if status.st_size <= _WHOLE_BYTES:
-        return sha256_file(path)
-    digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode())
-    with path.open("rb") as file:
-        for number in range(_SAMPLES):
-            file.seek((status.st_size - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
-            digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
 
 
 def make_manifest(
@@ -135,12 +55,46 @@ def _describe(weights: Weights) -> list[dict[str, object]]:
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """A manifest's table, or None where there is none that can be read."""
+    """A manifest's table, or None where there is none that can be read, or one that is damaged."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return table if isinstance(table, dict) else None
+    return table if isinstance(table, dict) and _is_sound(table) else None
+
+
+def _is_sound(table: Mapping[str, Any]) -> bool:
+    """Whether everything that is read of a manifest is of its type."""
+    kinds = {"files": dict, "base": dict, "adapters": list, "tensor_types": list, "shards": int, "source": dict}
+    items = [*table.get("files", {}).values(), *table.get("adapters", [])] if _are(table, kinds) else [None]
+    inner = table.get("source", {}).get("manifest", {}) if _are(table, kinds) else None
+    return (
+        all(isinstance(item, dict) for item in items)
+        and all(isinstance(rule, str) for rule in table.get("tensor_types", []))
+        and isinstance(inner, dict)
+        and (not inner or _is_sound(inner))
+    )
+
+
+def _are(table: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
+    return all(isinstance(table[name], kind) for name, kind in kinds.items() if name in table)
+
+
+def changed_files(path: Path, table: Mapping[str, Any]) -> list[str]:
+    """What is not as the manifest of `path` says, a sentence for each; every file is read whole."""
+    records: Mapping[str, Mapping[str, Any]] = table.get("files", {})
+    if not records:
+        return ["the manifest names no files"]
+    if not path.is_dir() and path.name not in records:
+        return [f"the manifest is of {', '.join(sorted(records))}, not of {path.name}"]
+    folder = path if path.is_dir() else path.parent
+    wrong = []
+    for name, record in records.items():
+        if not (folder / name).is_file():
+            wrong.append(f"{name} is missing")
+        elif sha256_file(folder / name) != record.get("sha256"):
+            wrong.append(f"{name} is not the file that was written")
+    return wrong
 
 
 def manifest_of(path: Path) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from configs.errors import ConfigError
 from configs.formats import FORMAT_FILE
 from configs.progress import show
 from exporter import manifest
+from exporter.fingerprint import TOOL, plan_fingerprint
 from exporter.machine import check_disk
 from exporter.meta_layout import PARAMS
 from exporter.meta_output import params_table
@@ -52,11 +53,11 @@ def run_merge(plan: ExportPlan) -> MergeResult:
     """
     start = time.monotonic()
     output, is_folder = plan.request.output, plan.request.format != "gguf"
-    inputs = manifest.plan_fingerprint(plan)
-    recorded = manifest.recorded_fingerprint(output, is_folder=is_folder)
+    inputs = plan_fingerprint(plan)
     check_replaceable(output, is_folder=is_folder)
+    recorded = manifest.recorded_fingerprint(output, is_folder=is_folder)
     table = manifest.read_manifest(manifest.manifest_path(output, is_folder=is_folder)) or {}
-    own = (*table["files"], manifest.FOLDER_MANIFEST) if table.get("tool") == manifest.TOOL else ()
+    own = (*table["files"], manifest.FOLDER_MANIFEST) if table.get("tool") == TOOL else ()
     if output_is_done(output, recorded=recorded, wanted=inputs, overwrite=plan.request.overwrite, own=own):
         return MergeResult(output, table["files"], True, time.monotonic() - start)
     check_disk(output, plan.weight_bytes)
@@ -66,7 +67,9 @@ def run_merge(plan: ExportPlan) -> MergeResult:
 
 
 def check_replaceable(output: Path, *, is_folder: bool) -> None:
-    """Refuse a file where a folder is to be, and a folder where a file is to be."""
+    """Refuse a file where a folder is to be, a folder where a file is to be, and devices."""
+    if output.exists() and not (output.is_file() or output.is_dir()):
+        raise ConfigError(f"--output {output} is neither file nor folder")
     if is_folder and output.is_file():
         raise ConfigError(f"--output {output} is a file; this format is a folder")
     if not is_folder and output.is_dir():

@@ -13,6 +13,7 @@ from typing import Any
 from configs.atomic import output_is_done
 from configs.errors import ConfigError, ToolError, require
 from exporter import manifest
+from exporter.fingerprint import TOOL, file_fingerprint, tool_version
 from exporter.ggml import kernels
 from exporter.ggml.mixture import ModelShape, TypeRule, can_be_quantized, choose_types
 from exporter.ggml.types import EXPORT_TYPES, FILE_TYPES, QUANTIZATION_VERSION, tensor_bytes
@@ -64,7 +65,7 @@ def quantize_file(request: QuantizeRequest) -> MergeResult:
     check_replaceable(request.output, is_folder=False)
     jobs = _jobs(source, request.type, rules)
     settings = _settings(request, jobs)
-    inputs = manifest.file_fingerprint(settings, request.source)
+    inputs = file_fingerprint(settings, request.source)
     recorded = manifest.recorded_fingerprint(request.output, is_folder=False)
     if output_is_done(request.output, recorded=recorded, wanted=inputs, overwrite=request.overwrite):
         table = manifest.read_manifest(manifest.manifest_path(request.output, is_folder=False)) or {}
@@ -156,8 +157,8 @@ def _manifest(
     settings: Mapping[str, object], source: GgufFile, inputs: str, records: Mapping[str, FileRecord]
 ) -> dict[str, Any]:
     return {
-        "tool": manifest.TOOL,
-        "version": manifest.tool_version(),
+        "tool": TOOL,
+        "version": tool_version(),
         **settings,
         "fingerprint": inputs,
         "files": {name: {"size": record.size, "sha256": record.sha256} for name, record in records.items()},

@@ -22,15 +22,19 @@ _QWEN3_HEAD_DIM = 128
 """What transformers takes for a Qwen3 that does not say; all others divide the width by the heads."""
 
 
+_MOST_LAYERS = 10_000
+"""Beyond it a number is damage, and the table of tensors that it promises would fill the memory."""
+
+
 class RopeScaling(BaseModel):
     """How positions are stretched beyond the context a model was first trained on."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     rope_type: str = "default"
-    rope_theta: float = 10000.0
-    factor: float | None = None
-    original_max_position_embeddings: int | None = None
+    rope_theta: float = Field(default=10000.0, gt=0)
+    factor: float | None = Field(default=None, gt=0)
+    original_max_position_embeddings: int | None = Field(default=None, gt=0, lt=1 << 32)
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     extrapolation_factor: float | None = None
@@ -47,12 +51,12 @@ class LlamaConfig(BaseModel):
     architectures: list[str]
     hidden_size: int = Field(gt=0)
     intermediate_size: int = Field(gt=0)
-    num_hidden_layers: int = Field(gt=0)
+    num_hidden_layers: int = Field(gt=0, le=_MOST_LAYERS)
     num_attention_heads: int = Field(gt=0)
     num_key_value_heads: int = Field(gt=0)
     head_dim: int = Field(gt=0)
-    max_position_embeddings: int = 2048
-    rms_norm_eps: float = 1e-6
+    max_position_embeddings: int = Field(default=2048, gt=0, lt=1 << 32)
+    rms_norm_eps: float = Field(default=1e-6, gt=0)
     tie_word_embeddings: bool = False
     attention_bias: bool = False
     mlp_bias: bool = False
@@ -129,7 +133,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ToolError(f"{path} is not valid JSON") from error
     if not isinstance(table, dict):
         raise ToolError(f"{path} is not a JSON object")
@@ -181,9 +185,10 @@ def parse_config(table: dict[str, Any], path: Path) -> LlamaConfig:
 
 
 def _refuse(table: dict[str, Any], folder: Path) -> None:
-    names = table.get("architectures") or ["none named"]
-    if not isinstance(names, list) or names[0] not in ARCHITECTURES:
-        raise ConfigError(f"{folder} is a {names[0]}; this command can export {', '.join(ARCHITECTURES)}")
+    names = table.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else "none named"
+    if name not in ARCHITECTURES:
+        raise ConfigError(f"{folder} is a {name}; this command can export {', '.join(ARCHITECTURES)}")
     if table.get("quantization_config"):
         raise ToolError(f"{folder} is already quantized", hint="merge into the 16-bit checkpoint it was made from")
 

@@ -38,12 +38,17 @@ class PickleFile:
             raise ToolError(
                 f"{path} is damaged or holds more than tensors", hint="convert it to safetensors"
             ) from error
+        if not isinstance(state, dict):
+            raise ToolError(f"{path} holds a {type(state).__name__}, not a table of tensors", hint="save a state_dict")
         names = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
         self._tensors: dict[str, Tensor] = {}
         self._specs: dict[str, TensorSpec] = {}
         for name, tensor in state.items():
             if (
-                not isinstance(tensor, torch.Tensor)
+                not isinstance(name, str)
+                or not isinstance(tensor, torch.Tensor)
+                or tensor.layout is not torch.strided
+                or tensor.is_meta
                 or tensor.dtype not in names
                 or not tensor.numel()
                 or not tensor.dim()

@@ -60,14 +60,23 @@ class TokenizerFiles:
         sentencepiece = require("sentencepiece", "convert")
         try:
             processor: SentencePieceProcessor = sentencepiece.SentencePieceProcessor(model_file=str(self.files[MODEL]))
-        except (RuntimeError, OSError) as error:
+            for number in range(processor.vocab_size()):
+                processor.id_to_piece(number)  # of a damaged file some are no UTF-8
+        except (RuntimeError, OSError, UnicodeDecodeError) as error:
             raise ToolError(f"{self.files[MODEL]} is not a SentencePiece model") from error
         return processor
 
     def added(self) -> list[AddedToken]:
-        """Tokens that the configuration adds to the model's."""
+        """Tokens that the configuration adds to the model's.
+
+        Raises:
+            ToolError: the configuration's table of them is damaged.
+        """
         decoder = self.json("tokenizer_config.json").get("added_tokens_decoder") or {}
-        return added_tokens(self.json("added_tokens.json"), decoder)
+        try:
+            return added_tokens(self.json("added_tokens.json"), decoder)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ToolError(f"the added tokens of {self.files['tokenizer_config.json'].parent} are damaged") from error
 
 
 def find_tokenizer(folders: Sequence[Path]) -> TokenizerFiles:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs.atomic import sha256_file
 from exporter import manifest
+from exporter.fingerprint import Planned, plan_fingerprint, tool_version
 from exporter.sources.weight_files import some
 from exporter.verification.check import Check
 from exporter.verification.planned_again import origin
@@ -15,28 +15,17 @@ from exporter.verification.planned_again import origin
 
 def check_hashes(path: Path, table: Mapping[str, Any] | None) -> Check:
     """Read every file again, whole."""
-    if table is None:
-        return Check(
-            "manifest", "not checked", f"there is no {manifest.manifest_path(path, is_folder=path.is_dir()).name}"
-        )
-    records = table.get("files")
-    if not isinstance(records, dict) or not records or not all(isinstance(record, dict) for record in records.values()):
-        return Check("manifest", "differs", "the manifest names no files")
-    folder = path if path.is_dir() else path.parent
-    if not path.is_dir() and path.name not in records:
-        return Check("manifest", "differs", f"the manifest is of {some(sorted(records))}, not of {path.name}")
-    wrong = []
-    for name, record in records.items():
-        if not (folder / name).is_file():
-            wrong.append(f"{name} is missing")
-        elif sha256_file(folder / name) != record.get("sha256"):
-            wrong.append(f"{name} is not the file that was written")
+    place = manifest.manifest_path(path, is_folder=path.is_dir())
+    if table is None and not place.exists():
+        return Check("manifest", "not checked", f"there is no {place.name}")
+    wrong = [f"{place.name} is damaged"] if table is None else manifest.changed_files(path, table)
     if wrong:
         return Check("manifest", "differs", some(wrong))
-    return Check("manifest", "ok", f"{len(records)} files have the SHA-256 they were written with")
+    count = len(table["files"]) if table else 0
+    return Check("manifest", "ok", f"{count} files have the SHA-256 they were written with")
 
 
-def check_sources(table: Mapping[str, Any] | None, plan: manifest.Planned) -> Check:
+def check_sources(table: Mapping[str, Any] | None, plan: Planned) -> Check:
     """The given base and adapters are those of the manifest, to the byte; of a quantized file, those of its source."""
     if table is None:
         return Check("sources", "not checked", "there is no manifest that names them")
@@ -48,17 +37,17 @@ def check_sources(table: Mapping[str, Any] | None, plan: manifest.Planned) -> Ch
     wrong = _other_sources(table, plan)
     if wrong:
         return Check("sources", "differs", wrong)
-    if table.get("version") != manifest.tool_version():  # its fingerprint is another by that alone
+    if table.get("version") != tool_version():  # its fingerprint is another by that alone
         return Check("sources", "ok", "weight files of the recorded sizes and headers")
     recorded = {name: table.get(name) for name in plan.settings}
-    if manifest.plan_fingerprint(plan, recorded) != table.get("fingerprint"):
+    if plan_fingerprint(plan, recorded) != table.get("fingerprint"):
         return Check(
             "sources", "differs", "a file of the base or of an adapter is not the one the export was made from"
         )
     return Check("sources", "ok", "base and adapters are those that the manifest was made from")
 
 
-def _other_sources(table: Mapping[str, Any], plan: manifest.Planned) -> str:
+def _other_sources(table: Mapping[str, Any], plan: Planned) -> str:
     """What is given and not recorded, as a sentence; empty where names, weights and files agree."""
     weights = [adapter.weight for adapter in plan.adapters]
     named = [str(adapter.get("name")) for adapter in table.get("adapters", [])]

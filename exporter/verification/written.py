@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from configs.errors import ConfigError, ToolError
 from exporter.ggml.kernels import plain_bytes
-from exporter.inspect_path import open_gguf
+from exporter.inspect_path import gguf_metadata, open_gguf
 from exporter.meta_layout import PARAMS
 from exporter.sources.llama_config import read_json
 from exporter.sources.meta_pth import is_meta_folder, open_meta
@@ -106,5 +106,4 @@ def read_gguf(path: Path) -> WrittenGguf:
         places[tensor.name] = (int(tensor.data_offset), int(tensor.n_bytes))
     if len(specs) != len(reader.tensors):
         raise ToolError(f"{path} names a tensor twice")
-    keys = {name: field.contents() for name, field in reader.fields.items() if "." in name}
-    return WrittenGguf(path, specs, keys, places)
+    return WrittenGguf(path, specs, gguf_metadata(reader, path), places)
