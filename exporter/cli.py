@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import math
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command `exporter`; returns its exit code."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    return run(build_parser(), argv)
+    code = run(build_parser(), argv)
+    gc.freeze()  # or Python, on its way out, looks for garbage among the half a million objects of torch: 0.3 s
+    return code
 
 
 def build_parser() -> argparse.ArgumentParser:

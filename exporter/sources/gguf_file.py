@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from configs.errors import ConfigError, ToolError
 from exporter.ggml.types import BLOCKS, GGML_NUMBERS, tensor_bytes
-from exporter.sources.positioned import read_into
+from exporter.sources.positioned import expect_order, read_into
 from exporter.tensor import ELEMENT_BYTES, TensorSpec, torch_dtype
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class GgufFile:
         self.path = path
         self.size = path.stat().st_size
         self._file = path.open("rb", buffering=0)
+        expect_order(self._file)
         try:
             if self._file.read(4) != b"GGUF":
                 raise ConfigError(f"{path} is not a GGUF file")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import ToolError
-from exporter.sources.positioned import read_into
+from exporter.sources.positioned import expect_order, read_into
 from exporter.tensor import ELEMENT_BYTES, TensorSpec, torch_dtype
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class SafetensorsFile:
         self.path = path
         self.size = path.stat().st_size
         self._file = path.open("rb", buffering=0)
+        expect_order(self._file)
         try:
             header, self._data_start = self._read_header()
             self.header_sha256 = hashlib.sha256(header).hexdigest()
