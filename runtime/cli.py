@@ -44,17 +44,19 @@ _CHAT = "Chat in the terminal; a prompt that comes through a pipe is answered on
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     from runtime.arguments import add_model_flags
+    from runtime.benchmarks.command import add_flags
 
     parser.set_defaults(handler=_predict)
     parser.add_argument("sheet", type=Path, metavar="SHEET", help="xlsx, csv, tsv, json or jsonl")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="where the answers go")
-    parser.add_argument("--columns", choices=("kaggle", "full"), default="kaggle", help="default: %(default)s")
+    parser.add_argument("--columns", choices=("kaggle", "full"), help="default: kaggle")
     parser.add_argument("--fallback", default="", metavar="LABEL", help="label of rows that cannot be answered")
     parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. passage=文章,choice1=甲")
     parser.add_argument("--encoding", default="", metavar="NAME", help="of a csv, tsv or json; default: found out")
     parser.add_argument("--restart", action="store_true", help="forget the journal and compute every row again")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_flags(parser)
     add_model_flags(parser)
     common_flags(parser)
 
@@ -74,22 +76,30 @@ def _predict(args: argparse.Namespace) -> int:
     from configs.sheets import parse_columns
     from runtime.arguments import model_options
     from runtime.batch import PredictRun, PredictSettings
+    from runtime.benchmarks.command import as_prediction, benchmark_settings, finish
 
     _log_to_stderr(args)
+    benchmark = benchmark_settings(args)
     settings = PredictSettings(
         sheet=args.sheet,
         output=args.output,
         model=model_options(args),
-        columns=args.columns,
+        columns=args.columns or "kaggle",
         fallback=args.fallback,
         restart=args.restart,
         overwrite=args.overwrite,
         sheet_columns=parse_columns(args.sheet_columns),
         encoding=args.encoding,
     )
+    if benchmark:
+        settings, notes = as_prediction(settings, benchmark)
+        for note in notes:
+            _say(note)
     prediction = PredictRun(settings, _loader(Shower))
     _run_and_show(prediction, Shower("answering"))
     assert prediction.summary is not None
+    if benchmark:
+        _say(finish(benchmark))
     _report(prediction.summary, prediction.seconds, args)
     return 1 if prediction.summary.unanswered else 0
 

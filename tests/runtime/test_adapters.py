@@ -43,9 +43,7 @@ def fresh(models: Path, plugged: tuple[tuple[Path, float], ...]) -> tuple[list[l
         engine.close()
 
 
-def test_every_exchange_equals_a_fresh_load_bit_by_bit(
-    models: Path, exchanging: Engine, adapters: list[Path]
-) -> None:
+def test_every_exchange_equals_a_fresh_load_bit_by_bit(models: Path, exchanging: Engine, adapters: list[Path]) -> None:
     one, two = adapters
     settings = [(), ((one, 1.0),), ((one, 0.5),), ((one, 0.5), (two, 2.0)), ((two, 2.0),), ((one, 0.0),), ()]
     seen = []
