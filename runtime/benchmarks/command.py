@@ -34,12 +34,8 @@ def benchmark_settings(args: argparse.Namespace) -> BenchmarkSettings | None:
         if args.sheet.is_dir():
             raise ConfigError(f"{args.sheet} is a folder", hint="--benchmark ceval|cmmlu reads those")
         return None
-    for flag, given in (
-        ("--columns", args.columns),
-        ("--sheet-columns", args.sheet_columns),
-        ("--encoding", args.encoding),
-    ):
-        if given:
+    for flag in ("--columns", "--sheet-columns", "--encoding"):
+        if getattr(args, flag.strip("-").replace("-", "_")):
             raise ConfigError(f"{flag} does not go with --benchmark", hint="the sheet is made from the folder")
     from runtime.benchmarks.run import QUESTION_FORMAT, BenchmarkSettings
 

@@ -16,6 +16,7 @@ QUESTION = Question("文章。", "問題？", ("甲", "乙", "", "丁"), 2)
 GOLDEN = {
     "formosa": "請根據以下文章，以數字回答選擇題:\n\n文章。\n\n問題？\n1: 甲\n2: 乙\n3: \n4: 丁\n",
     "lab4": "請根據以下輸入回答選擇題，並以數字回答:\n\n文章。問題:問題？1: 甲2: 乙3: 4: 丁\n",
+    "ceval": "文章。\n\n問題？\nA. 甲\nB. 乙\nC. \nD. 丁\n答案：",
 }
 
 
@@ -23,7 +24,7 @@ GOLDEN = {
 def test_shipped_formats_write_these_bytes(name):
     question_format = QuestionFormat.load(name)
     assert question_format.text(QUESTION) == GOLDEN[name]
-    assert question_format.messages(QUESTION)[1] == {"role": "assistant", "content": "2"}
+    assert question_format.messages(QUESTION)[1] == {"role": "assistant", "content": "B" if name == "ceval" else "2"}
     assert QuestionFormat.from_toml(question_format.to_toml()) == question_format
 
 
