@@ -12,6 +12,7 @@ from exporter.check_texts import CHECK_TEXTS
 from exporter.ggml import llama_child
 from exporter.sources.tokenizer_files import TokenizerFiles
 
+_SPACE = "\u2581"
 _QUESTION = "請閱讀以下文章，並回答問題。What is 12 + 30?\n1. 42\n2. forty"
 
 
@@ -64,7 +65,16 @@ def check_segmentation(path: Path, tokenizer: TokenizerFiles, formats: Formats |
     for text, ours, theirs in zip(texts, expected, llama_child.tokenize(path, texts), strict=True):
         if ours != theirs:
             raise ToolError(
-                f"llama.cpp would segment text otherwise than the tokenizer the model was trained with: "
-                f"{text[:40]!r} is {ours[:8]} there and {theirs[:8]} in the GGUF, which was removed",
+                f"llama.cpp would segment text otherwise than the tokenizer the model was trained with"
+                f"{_reason(tokenizer, text)}: {text[:40]!r} is {ours[:8]} there and {theirs[:8]} in the GGUF, "
+                "which was removed",
                 hint="--format huggingface keeps the tokenizer as it is",
             )
+
+
+def _reason(tokenizer: TokenizerFiles, text: str) -> str:
+    """A SentencePiece model can bring text into another form before it cuts it; a GGUF has no place to say so."""
+    if not tokenizer.has_model:
+        return ""
+    form = tokenizer.processor().normalize(text).replace(_SPACE, " ")
+    return ", which normalizes text first" if form.removeprefix(" ") != text.removeprefix(" ") else ""

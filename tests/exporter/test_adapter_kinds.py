@@ -67,16 +67,17 @@ def bases(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
 
 
+@pytest.mark.parametrize("file_type", ["q4_0", pytest.param("q5_1", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_quantized_dora_is_pefts_merge_converted_and_quantized(
-    dtype: str, bases: dict[str, Path], tmp_path: Path
+    dtype: str, file_type: str, bases: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = make_adapter(bases[dtype], tmp_path / "adapter", **KINDS["dora"])
     theirs = Path(shutil.copytree(bases[dtype], tmp_path / "theirs"))
     peft_model(bases[dtype], folder).merge_and_unload().save_pretrained(theirs)
     plain = merge(theirs, tmp_path / "f16.gguf", type="f16", name="m")
-    llama_quantize(plain, tmp_path / "theirs.gguf", FILE_TYPES["q4_0"])
-    ours = merge(bases[dtype], tmp_path / "ours.gguf", folder, type="q4_0", name="m")
+    llama_quantize(plain, tmp_path / "theirs.gguf", FILE_TYPES[file_type])
+    ours = merge(bases[dtype], tmp_path / "ours.gguf", folder, type=file_type, name="m")
     assert ours.read_bytes() == (tmp_path / "theirs.gguf").read_bytes()
 
 

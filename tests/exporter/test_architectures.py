@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from exporter.ggml.types import FILE_TYPES
 from tests import tiny
 from tests.exporter import byte_level
 from tests.exporter.conftest import merge
-from tests.exporter.oracles import LlamaCpp, gguf_keys, peft_merged_model, transformers_logits
+from tests.exporter.oracles import LlamaCpp, gguf_keys, llama_quantize, peft_merged_model, transformers_logits
 from tests.tiny import run_cli
 
 IDS = [*range(300, 340), 17, 250, 33, 400, 5, 450]
@@ -99,6 +100,27 @@ def test_stretched_positions(rope: dict[str, Any], most: float, tmp_path: Path) 
     right = transformers_logits(peft_merged_model(base), ids)
     assert np.abs(wrong.logits(ids) - right).max() > 0.1  # the test can see the stretching
     wrong.close()
+
+
+def quantized(architecture: str, folder: Path) -> Path:
+    """A base whose rows are whole blocks of every type."""
+    wide = {"hidden_size": 256, "intermediate_size": 512, "layers": 4}
+    if architecture == "mistral":
+        return byte_level.model(folder, "mistral", kind="llama-bpe", head_dim=64, **wide)
+    return byte_level.model(folder, architecture, **wide)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["qwen2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "mistral", "llama"))]
+)
+def test_quantized_files_are_llama_quantizes(architecture: str, tmp_path: Path) -> None:
+    """Whole files: names, order, types of each architecture's tensors, biases and norms of heads among them."""
+    base = quantized(architecture, tmp_path / "base")
+    plain = merge(base, tmp_path / "f16.gguf", type="f16", name="m")
+    for file_type in ("q4_0", "q8_0", "q4_k_m", "q3_k_m", "iq4_xs"):
+        llama_quantize(plain, tmp_path / "theirs.gguf", FILE_TYPES[file_type])
+        ours = merge(base, tmp_path / f"{file_type}.gguf", type=file_type, name="m")
+        assert ours.read_bytes() == (tmp_path / "theirs.gguf").read_bytes(), file_type
 
 
 @pytest.mark.parametrize("name", ["GPT2LMHeadModel", "MixtralForCausalLM", "Qwen2MoeForCausalLM", "Gemma2ForCausalLM"])

@@ -90,6 +90,19 @@ def test_base_and_merge_are_those_of_training(way: str, wide_base: Path, tmp_pat
 
 
 @pytest.mark.parametrize("double", [True, False])
+def test_last_block_of_an_odd_size_is_short(double: bool, tmp_path: Path) -> None:
+    """One key-value head of 18 x 72 weights: 20 blocks of 64 and 16 weights more."""
+    base = tiny.base(tmp_path / "base", hidden=72, heads=4, kv_heads=1, intermediate=100, layers=1, seed=13)
+    way = NF4 | {"bnb_4bit_use_double_quant": double}
+    adapter = record(make_adapter(base, tmp_path / "adapter", target_modules=["up_proj"]), way, "bfloat16")
+    output = merge(base, tmp_path / "out", adapter, "--as-trained", format="huggingface")
+    ours, theirs = load_file(output / "model.safetensors"), quantized_model(base, way, "bfloat16")
+    name = "model.layers.0.self_attn.k_proj.weight"
+    assert ours[name].numel() % 64 == 16
+    assert torch.equal(ours[name], theirs[name].bfloat16())
+
+
+@pytest.mark.parametrize("double", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_values_of_many_blocks(double: bool, dtype: torch.dtype) -> None:
     from bitsandbytes import functional

@@ -26,7 +26,7 @@ def hashes(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gguf", "huggingface"])
+@pytest.mark.parametrize("kind", ["gguf", "huggingface", "pth"])
 def test_sigkill_at_ten_random_moments_leaves_the_old_or_the_whole_new(
     kind: str, bf16_base: Path, bf16_adapter: Path, tmp_path: Path
 ) -> None:

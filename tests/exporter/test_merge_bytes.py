@@ -128,24 +128,33 @@ def test_plain_types_hold_the_merged_values(exports: dict[str, Path]) -> None:
     assert math.isclose(float(merged["model.norm.weight"][0]), 1.0)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_threads_do_not_change_bytes(threads: int, bf16_base: Path, bf16_adapter: Path, tmp_path: Path) -> None:
-    one = merge(bf16_base, tmp_path / "m.gguf", bf16_adapter, threads=1)
-    other = merge(bf16_base, tmp_path / "n" / "m.gguf", bf16_adapter, threads=threads)
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("file_type", ["q4_k_m", pytest.param("q4_0", marks=SLOW), pytest.param("iq4_xs", marks=SLOW)])
+@pytest.mark.parametrize("threads", [3, pytest.param(2, marks=SLOW), pytest.param(8, marks=SLOW)])
+def test_threads_do_not_change_bytes(
+    threads: int, file_type: str, bf16_base: Path, bf16_adapter: Path, tmp_path: Path
+) -> None:
+    one = merge(bf16_base, tmp_path / "m.gguf", bf16_adapter, type=file_type, threads=1)
+    other = merge(bf16_base, tmp_path / "n" / "m.gguf", bf16_adapter, type=file_type, threads=threads)
     assert one.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 100_000, 1 << 24])
+@pytest.mark.parametrize("file_type", ["q4_k_m", pytest.param("q4_0", marks=SLOW), pytest.param("iq4_xs", marks=SLOW)])
+@pytest.mark.parametrize("chunk_bytes", [1, pytest.param(100_000, marks=SLOW), 1 << 24])
 def test_chunk_size_does_not_change_bytes(
-    chunk_bytes: int, bf16_base: Path, bf16_adapter: Path, tmp_path: Path
+    chunk_bytes: int, file_type: str, bf16_base: Path, bf16_adapter: Path, tmp_path: Path
 ) -> None:
     from exporter.pipeline import run_pass
     from exporter.plan import make_plan
     from exporter.request import MergeRequest
     from exporter.sinks.gguf_file import GgufSink
 
-    expected = merge(bf16_base, tmp_path / "m.gguf", bf16_adapter, threads=1)
-    request = MergeRequest(str(bf16_base), ((str(bf16_adapter), 1.0),), "gguf", "q4_0", tmp_path / "other" / "m.gguf")
+    expected = merge(bf16_base, tmp_path / "m.gguf", bf16_adapter, type=file_type, threads=1)
+    request = MergeRequest(
+        str(bf16_base), ((str(bf16_adapter), 1.0),), "gguf", file_type, tmp_path / "other" / "m.gguf"
+    )
     plan = make_plan(request)
     sink = GgufSink(tmp_path / "n.gguf", "n.gguf", plan.header, plan.jobs)
     for _ in run_pass(plan.jobs, sink, threads=1, chunk_bytes=chunk_bytes):

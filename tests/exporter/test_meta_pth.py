@@ -6,6 +6,7 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from exporter.meta_layout import feed_forward_params, feed_forward_size
 from exporter.sinks.torch_zip import _Entry
 from tests import tiny
 from tests.exporter import byte_level
+from tests.exporter.adapters import make_adapter
 from tests.exporter.conftest import merge
 from tests.exporter.oracles import peft_merge
 from tests.tiny import run_cli
@@ -163,6 +165,31 @@ def test_adapter_into_pth_and_onto_a_pth_base(tiny_base: Path, tiny_adapter: Pat
     base = write_meta(tiny_base, tmp_path / "meta", 2)
     merged = merge(base, tmp_path / "merged", tiny_adapter, format="pth", shards=2)
     assert hashes(merged) == hashes(out)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"use_dora": True, "target_modules": ["q_proj", "k_proj", "down_proj", "lm_head"]},
+        {"modules_to_save": ["embed_tokens", "lm_head", "norm"]},
+        {"trainable_token_indices": {"embed_tokens": [5, 3], "lm_head": [2]}},
+        {"target_modules": ["k_proj", "embed_tokens", "lm_head"], "use_rslora": True},
+        {"rows": 700},
+    ],
+    ids=["dora", "whole modules", "rows", "embedding", "grown"],
+)
+def test_every_kind_of_adapter_on_a_pth_base(fields: dict[str, Any], tiny_base: Path, tmp_path: Path) -> None:
+    """Two shards, embeddings cut by features: the same tensors as on the base in Hugging Face's layout."""
+    adapter = make_adapter(tiny_base, tmp_path / "adapter", **fields)
+    meta = write_meta(tiny_base, tmp_path / "meta", 2)
+    for kind in ("f32", "q4_0"):
+        ours, theirs = (gguf_part(merge(base, tmp_path / base.name / f"{kind}.gguf", adapter, type=kind))
+                        for base in (Path(shutil.copytree(meta, tmp_path / kind / "a")), tiny_base))  # fmt: skip
+        assert ours == theirs
+    folder = merge(meta, tmp_path / "pth", adapter, format="pth", shards=2)
+    assert hashes(folder) == hashes(merge(tiny_base, tmp_path / "pth2", adapter, format="pth", shards=2))
+    code, out, err = run_cli("exporter.cli", "verify", folder, "--base", meta, "--adapter", adapter)
+    assert code == 0, out + err
 
 
 def test_tied_matrix_is_written_out(tmp_path: Path) -> None:

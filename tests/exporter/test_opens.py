@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +72,6 @@ def test_adapter_file_plugged_into_the_base_gives_the_merged_logits(
 
 
 def test_adapter_file_holds_unequal_scales(tiny_base: Path, tmp_path: Path) -> None:
-    import json
-
     adapter = tiny.adapter(tiny_base, tmp_path / "adapter")
     config = json.loads((adapter / "adapter_config.json").read_text())
     config["alpha_pattern"] = {"q_proj": 5, "down_proj": 31}
@@ -94,7 +95,6 @@ def test_adapter_file_holds_unequal_scales(tiny_base: Path, tmp_path: Path) -> N
     ids=["linear", "llama3", "yarn"],
 )  # fmt: skip
 def test_rope_scaling_reaches_llama_cpp(scaling: dict[str, object], tiny_base: Path, tmp_path: Path) -> None:
-    import json
     import shutil
 
     base = tmp_path / "base"
@@ -158,3 +158,45 @@ def test_folder_carries_tokenizer_template_and_format(tiny_base: Path, exports: 
     assert (folder / "chat_template.jinja").read_text(encoding="utf-8") == formats.prompt.chat_template
     assert {"config.json", "generation_config.json", "manifest.json"} <= {path.name for path in folder.iterdir()}
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.iterdir())
+
+
+def test_ggufs_own_dump_reads_every_gguf(
+    exports: dict[str, Path], tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    words = ["adapter", "--adapter", tiny_adapter, "--base", tiny_base, "--output", tmp_path / "lora.gguf"]
+    assert run_cli("exporter.cli", *words)[0] == 0
+    for path, count in ((exports["q4_0"], 21), (exports["bf16"], 21), (tmp_path / "lora.gguf", 28)):
+        words = [sys.executable, "-m", "gguf.scripts.gguf_dump", "--json", path]
+        dumped = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+        assert len(dumped["tensors"]) == count
+        assert dumped["metadata"]["general.architecture"]["value"] == "llama"
+
+
+LLAMA = """
+import json, sys
+import numpy as np
+from llama_cpp import Llama
+path, lora, ids = sys.argv[1], sys.argv[2] or None, json.loads(sys.argv[3])
+model = Llama(path, lora_path=lora, n_ctx=128, logits_all=True, verbose=False, n_threads=1, type_k=0, type_v=0)
+model.eval(ids)
+np.save(sys.argv[4], model.scores[: len(ids)])
+print(json.dumps([model.metadata["general.name"], model.tokenize("文章 1".encode(), add_bos=False)]))
+"""
+
+
+def test_llama_cpp_pythons_own_class_opens_merged_and_plugged_in(
+    exports: dict[str, Path], tiny_base: Path, tiny_adapter: Path, reference: np.ndarray, tmp_path: Path
+) -> None:
+    """`llama_cpp.Llama`, as its users call it; in a process of its own, since it redirects output while it loads."""
+    from sentencepiece import SentencePieceProcessor
+
+    lora = tmp_path / "lora.gguf"
+    words = ["adapter", "--adapter", tiny_adapter, "--base", tiny_base, "--output", lora]
+    assert run_cli("exporter.cli", *words)[0] == 0
+    base = merge(tiny_base, tmp_path / "base.gguf", type="f32")
+    pieces = SentencePieceProcessor(model_file=str(tiny_base / "tokenizer.model"))
+    for path, adapter in ((exports["f32"], ""), (base, lora)):
+        command = [sys.executable, "-c", LLAMA, path, str(adapter), json.dumps(IDS), tmp_path / "logits.npy"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == [path.stem, pieces.encode("文章 1")]
+        assert np.abs(np.load(tmp_path / "logits.npy") - reference).max() < 1e-3  # its flash attention rounds to f16

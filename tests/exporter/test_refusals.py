@@ -114,6 +114,45 @@ def test_variants_are_refused_by_name(field: dict[str, object], base: Path, adap
     assert (code == 1 and next(iter(field)) in sentence) or "LOHA" in sentence
 
 
+def test_new_embeddings_beside_an_adapter_are_refused_with_the_remedy(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    save_file({"input_embeddings": torch.ones(3, 64)}, adapter / "new_embeddings.safetensors")
+    code, sentence = refusal(base, adapter, tmp_path / "out" / "m.gguf")
+    assert code == 1
+    assert "new_embeddings.safetensors" in sentence
+    assert "modules_to_save" in sentence
+
+
+@pytest.mark.parametrize("damage", ["twice", "endless header", "one lost byte in a shard"])
+def test_headers_that_lie_are_refused_before_anything_is_written(damage: str, base: Path, tmp_path: Path) -> None:
+    path = base / "model.safetensors"
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    if damage == "twice":
+        twice = json.dumps(header)[:-1] + ', "lm_head.weight": ' + json.dumps(header["lm_head.weight"]) + "}"
+        path.write_bytes(len(twice).to_bytes(8, "little") + twice.encode() + data[8 + length :])
+    elif damage == "endless header":
+        path.write_bytes((200 << 20).to_bytes(8, "little") + data[8:])
+    else:
+        tensors = load_file(path)
+        path.unlink()
+        names = sorted(tensors)
+        parts = {"model-1.safetensors": names[:9], "model-2.safetensors": names[9:]}
+        for file, some in parts.items():
+            save_file({name: tensors[name] for name in some}, base / file, {"format": "pt"})
+        table = {"weight_map": {name: file for file, some in parts.items() for name in some}}
+        (base / "model.safetensors.index.json").write_text(json.dumps(table))
+        (base / "model-2.safetensors").write_bytes((base / "model-2.safetensors").read_bytes()[:-1])
+    words = {"twice": "names a tensor twice", "endless header": "is not a safetensors file"}
+    for kind in ("gguf", "huggingface", "pth"):
+        code, sentence = refusal(base, None, tmp_path / "out" / "m", kind=kind)
+        assert code == 1
+        assert words.get(damage, "model-2.safetensors is truncated") in sentence
+        assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("field", "words"),
     [

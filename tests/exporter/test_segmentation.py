@@ -47,6 +47,27 @@ def test_wrong_pre_tokenizer_is_found_by_tokenizing(tmp_path: Path, monkeypatch:
     assert "llama.cpp would segment text otherwise" in fail(base, tmp_path / "out" / "m.gguf")
 
 
+@pytest.mark.parametrize("rule", ["nmt_nfkc", "identity"])
+def test_sentencepiece_models_that_normalize_are_refused_with_the_reason(rule: str, base: Path, tmp_path: Path) -> None:
+    """Full-width commas and digits, which every Chinese sheet has, would be other tokens in llama.cpp."""
+    import sentencepiece
+
+    corpus = [question.passage + question.question for question in tiny.questions(200)] + ["Ａ１，“two  words” ㈱"] * 5
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus), model_prefix=str(base / "tokenizer"), model_type="bpe", vocab_size=640,
+        byte_fallback=True, normalization_rule_name=rule, remove_extra_whitespaces=rule != "identity",
+        hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    if rule == "identity":
+        merge(base, tmp_path / "out" / "m.gguf")
+        return
+    err = fail(base, tmp_path / "out" / "m.gguf")
+    assert "than the tokenizer the model was trained with, which normalizes text first" in err
+    assert "--format huggingface" in err
+    folder = merge(base, tmp_path / "folder", format="huggingface")
+    assert (folder / "tokenizer.model").read_bytes() == (base / "tokenizer.model").read_bytes()
+
+
 def test_text_of_the_prompt_format_is_checked(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests import tiny
-from tests.exporter.adapters import make_adapter
+from tests.exporter.adapters import biased_base, make_adapter
 from tests.exporter.conftest import merge
 from tests.tiny import run_cli
 
@@ -180,6 +180,21 @@ def test_adapter_file_refuses_what_it_cannot_hold(
     )
     assert f"a llama.cpp LoRA file cannot hold {what}" in sentence
     assert "exporter merge" in sentence
+
+
+def test_adapter_file_refuses_biases_and_a_tied_output_matrix(tiny_base: Path, tmp_path: Path) -> None:
+    biased = biased_base(tiny_base, tmp_path / "biased")
+    tied = tiny.base(tmp_path / "tied", tied=True)
+    for name, base, fields, what in (
+        ("added", biased, {"lora_bias": True, "target_modules": ["q_proj"]}, "biases, which"),
+        ("saved", biased, {"bias": "all"}, "whole tensors, which"),
+        ("output", tied, {"target_modules": ["lm_head", "q_proj"]}, "an output matrix apart from tied embeddings"),
+    ):
+        folder = make_adapter(base, tmp_path / name, **fields)
+        sentence = error(base, tmp_path / "out" / "l.gguf", folder, command="adapter")
+        assert f"a llama.cpp LoRA file cannot hold {what}" in sentence, (name, sentence)
+        assert "exporter merge" in sentence
+        assert not (tmp_path / "out").exists()
 
 
 def test_adapter_file_holds_the_output_matrix(tiny_base: Path, tmp_path: Path) -> None:
