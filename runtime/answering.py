@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from configs.errors import ConfigError
-from configs.exam import Question, QuestionFormat, label_ids
+from configs.exam import Question, QuestionFormat
 from configs.formats import Formats
-from configs.prompt import Tokenizer
+from configs.prompt import Message, Rendered, Tokenizer, encode
+from runtime.debias import Order, RowDebias, Scores, by_option, orders, reordered
 from runtime.interface import ScoreRequest
+from runtime.spellings import Speller
 
 SCORING = "label log-probabilities, 2"
 """Names the rule that turns a question into numbers; a journal written under another is not continued."""
@@ -36,72 +37,121 @@ class Answer:
     margin: float
     """Probability of the chosen option less that of the next."""
     warnings: tuple[str, ...]
+    flip_rate: float | None = None
+    """Share of the orders that alone would give another answer; None where there is one order."""
 
 
 class Asker:
-    """Turns questions into scoring requests for one model."""
+    """Turns questions into scoring requests for one model.
 
-    def __init__(self, formats: Formats, question_format: QuestionFormat, tokenizer: Tokenizer) -> None:
-        self._formats = formats
+    Args:
+        before: turns of the conversation that come before every question: a system text, worked examples.
+    """
+
+    def __init__(
+        self,
+        formats: Formats,
+        question_format: QuestionFormat,
+        tokenizer: Tokenizer,
+        *,
+        before: Sequence[Message] = (),
+    ) -> None:
+        self._prompt_format = formats.prompt
         self._question_format = question_format
+        # A question is converted once, as it stands; its parts are then put together in several ways.
+        self._shown_format = question_format.model_copy(update={"convert": ""})
         self._tokenizer = tokenizer
-        first, second = (self._label_ids(probe)[0] for probe in _PROBES)
-        differing = (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
-        self._shared = first[: next(differing, 0)]
+        self._before = list(before)
+        self._speller = Speller(formats.prompt, question_format, tokenizer)
+        self._start = self._start_of(*_PROBES)
 
-    def requests(self, question: Question) -> tuple[ScoreRequest, ...]:
-        """What to evaluate for a question: one request for each order of its options.
+    def requests(self, question: Question, debias: RowDebias = "none") -> tuple[ScoreRequest, ...]:
+        """What to evaluate for a question: one request for each order of its options, the sheet's own first.
 
-        The start that every prompt has is named, so that an engine evaluates it once. A row whose first character
-        melts into that start is evaluated whole: this depends on the row alone, so a resumed run does the same.
+        A prompt is cut after what every prompt begins with, after the passage, and where its orders part. Where the
+        characters at a joint melt into one token, that cut is left out. All this depends on the row alone, and so do
+        the results.
 
         Raises:
-            ConfigError: more options than labels, or labels that cannot be told apart.
+            ConfigError: more options than labels, labels that cannot be told apart, or too many orders.
         """
-        prompt, labels = self._label_ids(question)
-        shared = len(self._shared)
-        cuts = (shared,) if shared and prompt[:shared] == self._shared else ()
-        # An array: a large sheet's prompts are all held at once, and Python's ints would take ten times the room.
-        return (ScoreRequest(array("i", prompt), tuple(map(tuple, self._distinct(labels))), cuts),)
-
-    def _label_ids(self, question: Question) -> tuple[list[int], list[list[int]]]:
-        return label_ids(self._formats.prompt, self._question_format, question, self._tokenizer)
-
-    def _distinct(self, labels: list[list[int]]) -> list[list[int]]:
-        """Labels of which none begins another (`1`, `10`): else each is scored with the token that ends a reply."""
-        begins = any(a is not b and b[: len(a)] == a for a in labels for b in labels)
-        if not begins:
-            return labels
-        prompt_format = self._formats.prompt
-        end = next((stop for stop in prompt_format.stops if stop in prompt_format.special_tokens), None)
-        if end is None:
-            raise ConfigError(
-                f"one label of {self._question_format.name} begins another",
-                hint=f"and prompt format {prompt_format.name} has no special token that would tell them apart",
+        shown = self._question_format.shown(question)
+        ways = orders(shown, debias)
+        prompts = [self._rendered(reordered(shown, order)) for order in ways]
+        ids = [encode(prompt, self._tokenizer) for prompt in prompts]
+        cuts = self._cuts(shown, ways, ids)
+        # Arrays: a large sheet's prompts are all held at once, and Python's ints would take ten times the room.
+        return tuple(
+            ScoreRequest(array("i", one), spelled, tuple(sorted(ends)), labels)
+            for one, ends, (spelled, labels) in zip(
+                ids, cuts, (self._speller.spell(prompt, len(shown.choices)) for prompt in prompts), strict=True
             )
-        return [[*ids, self._tokenizer.special(end)] for ids in labels]
+        )
+
+    def _cuts(self, shown: Question, ways: Sequence[Order], ids: Sequence[list[int]]) -> list[set[int]]:
+        """Where to cut each order's prompt."""
+        first, second = (replace(shown, question=probe.question, choices=probe.choices) for probe in _PROBES)
+        starts = [self._start, self._start_of(first, second)]
+        cuts = [{len(start) for start in starts if start and one[: len(start)] == start} for one in ids]
+        for depth in range(len(shown.choices)):
+            groups: dict[Order, list[int]] = {}
+            for number, order in enumerate(ways):
+                groups.setdefault(order[:depth], []).append(number)
+            for members in groups.values():
+                if len({ways[number][depth] for number in members}) > 1:  # they part here
+                    length = min(len(_common(ids[members[0]], ids[number])) for number in members[1:])
+                    for number in members:
+                        cuts[number].add(length)
+        return cuts
+
+    def _start_of(self, first: Question, second: Question) -> list[int]:
+        """What the prompts of two questions begin with."""
+        return _common(*(encode(self._rendered(shown), self._tokenizer) for shown in (first, second)))
+
+    def _rendered(self, shown: Question) -> Rendered:
+        user = {"role": "user", "content": self._shown_format.text(shown)}
+        return self._prompt_format.prompt([*self._before, user])
 
 
-def weigh(question: Question, scores: Sequence[Sequence[float]]) -> Answer:
+def weigh(question: Question, scores: Scores, prior: Sequence[float] = ()) -> Answer:
     """Choose among the options that are not blank.
 
     Args:
         scores: log probability of every label, for every order of the options that `Asker.requests` asked for.
+        prior: what `debias.priors` gives for this number of options; taken off where there is one order alone.
+
+    Raises:
+        ValueError: scores that no way of asking this question gives.
     """
-    (log_probabilities,) = scores
+    options = by_option(question, scores)
+    if len(scores) == 1 and prior:
+        options = [[value - favour for value, favour in zip(options[0], prior, strict=True)]]
+    means = [math.fsum(values) / len(options) for values in zip(*options, strict=True)]
     answerable = question.answerable
-    best = max(log_probabilities[place - 1] for place in answerable)
-    weights = {place: math.exp(log_probabilities[place - 1] - best) for place in answerable}
+    best = max(means[place - 1] for place in answerable)
+    weights = {place: math.exp(means[place - 1] - best) for place in answerable}
     total = math.fsum(weights.values())
-    ranked = sorted(answerable, key=lambda place: (-log_probabilities[place - 1], place))
-    first, second = (log_probabilities[place - 1] for place in ranked[:2])
-    mass = math.fsum(map(math.exp, log_probabilities))
-    warnings = ["near tie"] if first - second < _NEAR_TIE_NATS else []
+    first, second = _ranked(answerable, means)[:2]
+    mass = math.fsum(math.exp(value) for values in scores for value in values) / len(scores)
+    warnings = ["near tie"] if means[first - 1] - means[second - 1] < _NEAR_TIE_NATS else []
     warnings += [f"low label mass {mass:.3f}"] if mass < LOW_MASS else []
+    flips = sum(_ranked(answerable, values)[0] != first for values in options)
     return Answer(
-        place=ranked[0],
+        place=first,
         probabilities=tuple(weights.get(place, 0.0) / total for place in range(1, len(question.choices) + 1)),
         label_mass=mass,
-        margin=(weights[ranked[0]] - weights[ranked[1]]) / total,
+        margin=(weights[first] - weights[second]) / total,
         warnings=tuple(warnings),
+        flip_rate=flips / len(options) if len(options) > 1 else None,
     )
+
+
+def _ranked(places: Sequence[int], values: Sequence[float]) -> list[int]:
+    """The likeliest place first; of equals the one that stands first."""
+    return sorted(places, key=lambda place: (-values[place - 1], place))
+
+
+def _common(first: list[int], second: list[int]) -> list[int]:
+    """The longest start of both."""
+    differing = (at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
+    return first[: next(differing, 0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -10,6 +11,7 @@ from configs.exam import Question
 from configs.formats import Formats
 from runtime.answering import Asker, weigh
 from runtime.engine import Engine, ScoreRequest
+from runtime.scripted import CharacterTokenizer
 from tests import tiny
 
 
@@ -45,7 +47,6 @@ def test_every_prompt_shares_the_formats_start(engine: Engine, formats: Formats)
     shared = {tuple(request.prompt[: request.cuts[0]]) for request in requests}
     assert len(shared) == 1
     assert requests[0].cuts[0] > 20
-    assert all(len(ids) == 2 for request in requests for ids in request.continuations)
 
 
 def test_a_label_that_begins_another_is_scored_with_the_end_of_the_reply(engine: Engine, formats: Formats) -> None:
@@ -63,3 +64,79 @@ def test_the_spellings_of_a_label_are_summed() -> None:
     scores = request.by_label([math.log(0.2), math.log(0.5), math.log(0.1)])
     assert scores == pytest.approx([math.log(0.3), math.log(0.5)])
     assert ScoreRequest((1,), ((5,), (6,))).by_label([-1.0, -2.0]) == [-1.0, -2.0]
+
+
+def cut_texts(request: ScoreRequest, engine: Engine) -> list[str]:
+    """The prompt between its cuts, as text."""
+    ends = [0, *request.cuts, len(request.prompt)]
+    pieces = [request.prompt[begin:end] for begin, end in pairwise(ends)]
+    return [b"".join(engine.tokenizer.piece(token) for token in ids).decode("utf-8", "replace") for ids in pieces]
+
+
+PASSAGE = "欣怡今天說到秋天，昨天說到春天。"
+
+
+@pytest.mark.parametrize("name", ["formosa", "lab4"])
+def test_prompts_are_cut_after_the_passage_and_before_options_that_change_places(engine: Engine, name: str) -> None:
+    formats = Formats.load("alpaca2", name)
+    assert formats.question is not None
+    asker = Asker(formats, formats.question, engine.tokenizer)
+    question = Question(PASSAGE, "欣怡今天說到什麼？", ("秋天", "春天", "夏天", "冬天"))
+    (plain,) = asker.requests(question)
+    start, passage, rest = cut_texts(plain, engine)
+    assert start.endswith(":\n\n")
+    assert passage.startswith(PASSAGE)
+    assert "欣怡今天說到什麼" in rest
+    turned = asker.requests(question, "cyclic")
+    assert tuple(turned[0].prompt) == tuple(plain.prompt)
+    assert [request.cuts[:2] for request in turned] == [plain.cuts] * 4
+    stems = {tuple(request.prompt[: request.cuts[2]]) for request in turned}
+    assert len(stems) == 1
+    assert [cut_texts(request, engine)[3].strip()[:2] for request in turned] == ["秋天", "春天", "夏天", "冬天"]
+
+
+def test_full_orders_share_their_first_options_too(engine: Engine, formats: Formats) -> None:
+    assert formats.question is not None
+    asker = Asker(formats, formats.question, engine.tokenizer)
+    requests = asker.requests(Question(PASSAGE, "什麼？", ("秋天", "春天", "夏天", "冬天")), "full")
+    nodes = {tuple(request.prompt[:cut]) for request in requests for cut in request.cuts}
+    assert len(nodes) == 2 + 1 + 4 + 12  # format and passage, the stem, one option, two options
+    assert all(len(request.cuts) == 5 for request in requests)
+
+
+def test_questions_on_one_passage_are_cut_at_the_same_place(engine: Engine, formats: Formats) -> None:
+    assert formats.question is not None
+    asker = Asker(formats, formats.question, engine.tokenizer)
+    questions = [Question(PASSAGE, text, ("一", "二", "三")) for text in ("誰？", "\n何時", "Who", " x", "")]
+    cuts = {asker.requests(question)[0].cuts[:2] for question in questions}
+    assert len(cuts) == 1
+
+
+def test_a_cut_inside_a_token_is_left_out(formats: Formats) -> None:
+    class Joining(CharacterTokenizer):
+        """Joins the end of one passage with the question that follows it."""
+
+        def plain(self, text: str) -> list[int]:
+            return super().plain(text.replace("文。問題:誰", "③"))
+
+    lab4 = Formats.load("alpaca2", "lab4").question
+    assert lab4 is not None
+    asker = Asker(formats, lab4, Joining())
+    assert [len(asker.requests(Question("文。", text, ("a", "b")))[0].cuts) for text in ("誰？", "何？")] == [1, 2]
+
+
+def test_worked_examples_come_before_every_question(engine: Engine, formats: Formats) -> None:
+    assert formats.question is not None
+    shots = [{"role": "user", "content": "一加一？"}, {"role": "assistant", "content": "2"}]
+    asker = Asker(formats, formats.question, engine.tokenizer, before=shots)
+    (request,) = asker.requests(Question(PASSAGE, "誰？", ("a", "b")))
+    assert "一加一" in cut_texts(request, engine)[0]
+
+
+def test_options_that_conversion_would_make_equal_are_asked_as_they_are(engine: Engine, formats: Formats) -> None:
+    assert formats.question is not None
+    asker = Asker(formats, formats.question.with_convert("t2s"), engine.tokenizer)
+    question = Question("李乾國是誰？學習", "誰？", ("李乾國", "李幹國"), 1)
+    texts = ["".join(cut_texts(request, engine)) for request in asker.requests(question, "cyclic")]
+    assert "學習" in texts[0]
+    assert "1: 李幹國" in texts[1]
