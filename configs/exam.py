@@ -117,10 +117,17 @@ class QuestionFormat(BaseModel):
         fields = [without_control(text) for text in (question.passage, question.question, *question.choices)]
         if self.convert:
             converted = chinese.convert(fields, self.convert)
-            if len(set(converted[2:])) == len(set(fields[2:])):
+            if not _collapsed(fields[2:], converted[2:]):
                 fields = converted
         passage, asked, *choices = fields
         return Question(passage, asked, tuple(choices), question.answer)
+
+    def collapses(self, question: Question) -> bool:
+        """Whether the conversion would make two options the same, so that the question is shown as it was typed."""
+        if not self.convert:
+            return False
+        choices = [without_control(text) for text in question.choices]
+        return _collapsed(choices, chinese.convert(choices, self.convert))
 
     def text(self, question: Question) -> str:
         """The user's message: the question as the model reads it.
@@ -149,6 +156,10 @@ class QuestionFormat(BaseModel):
             trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
         )
         return environment.from_string(self.template)
+
+
+def _collapsed(texts: Sequence[str], converted: Sequence[str]) -> bool:
+    return len(set(converted)) < len(set(texts))
 
 
 def without_control(text: str) -> str:

@@ -29,10 +29,12 @@ class AnsweredRow:
     answer: Answer | None
     error: str = ""
     """Why there is no answer."""
+    remarks: tuple[str, ...] = ()
+    """What there is to say of how the question was put."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return (*self.row.warnings, *(self.answer.warnings if self.answer else ()))
+        return (*self.row.warnings, *self.remarks, *(self.answer.warnings if self.answer else ()))
 
 
 def csv_bytes(rows: Sequence[AnsweredRow], columns: Columns, labels: QuestionFormat, fallback: str = "") -> bytes:

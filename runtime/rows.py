@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from configs.atomic import sha256_text
 from configs.exam import Question, QuestionFormat
-from configs.sheets import Sheet, SheetRow
+from configs.sheets import SheetRow
 from runtime.answering import weigh
-from runtime.journal import Journal, Result
 from runtime.metrics import Accuracy
 from runtime.report import AnsweredRow
+from runtime.results import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,21 @@ class Summary:
 class Questions:
     """The sheet's rows by content: rows with equal content share a key and are computed once."""
 
-    def __init__(self, sheet: Sheet, labels: QuestionFormat, identity: dict[str, Any]) -> None:
-        self.rows = sheet.rows
+    def __init__(self, rows: Sequence[SheetRow], labels: QuestionFormat, identity: dict[str, Any]) -> None:
+        self.rows = rows
+        self.labels = labels
         self.errors: dict[str, str] = {}
         """Key -> why this question cannot be asked."""
+        self.failed: dict[str, str] = {}
+        """Key -> why it was not answered this time."""
         self.unique: dict[str, Question] = {}
+        """Key -> question that can be asked."""
+        self._unconverted: set[str] = set()
         self._salt = fingerprint(identity)
-        self._keys = [self._key(row.question) if row.question else "" for row in sheet.rows]
-        for row, key in zip(sheet.rows, self._keys, strict=True):
-            if row.question and len(row.question.choices) > len(labels.labels):
-                self.errors[key] = f"{len(row.question.choices)} options, but only {len(labels.labels)} labels"
-            elif row.question:
-                self.unique.setdefault(key, row.question)
+        self._keys = [self._key(row.question) if row.question else "" for row in rows]
+        for row, key in zip(rows, self._keys, strict=True):
+            if row.question and key not in self.unique and key not in self.errors:
+                self._sort_in(key, row.question)
 
     def keys(self) -> set[str]:
         """Of the questions that can be asked."""
@@ -65,28 +68,35 @@ class Questions:
         """Every row with its key, in the order of the sheet."""
         return zip(self.rows, self._keys, strict=True)
 
-    def answered(self, journal: Journal) -> list[AnsweredRow]:
-        """Every row with what the journal says about it."""
-        return [self._answered(row, key, journal.results.get(key)) for row, key in self.keyed_rows()]
+    def answered(self, results: Mapping[str, Result]) -> list[AnsweredRow]:
+        """Every row with what was computed for it."""
+        return [self._answered(row, key, results.get(key)) for row, key in self.keyed_rows()]
+
+    def _sort_in(self, key: str, question: Question) -> None:
+        if len(question.choices) > len(self.labels.labels):
+            self.errors[key] = f"{len(question.choices)} options, but only {len(self.labels.labels)} labels"
+            return
+        self.unique[key] = question
+        if self.labels.collapses(question):
+            self._unconverted.add(key)
 
     def _answered(self, row: SheetRow, key: str, result: Result | None) -> AnsweredRow:
         if row.question is None:
             return AnsweredRow(row, None, row.error)
         if result is None or key in self.errors:
-            return AnsweredRow(row, None, self.errors.get(key, "not computed"))
-        return AnsweredRow(row, weigh(row.question, result.scores))
+            return AnsweredRow(row, None, self.errors.get(key) or self.failed.get(key, "not computed"))
+        remarks = (f"not converted by {self.labels.convert}: options would become the same",)
+        return AnsweredRow(row, weigh(row.question, result.scores), remarks=remarks if key in self._unconverted else ())
 
     def _key(self, question: Question) -> str:
         return fingerprint([question.passage, question.question, list(question.choices), self._salt])
 
 
-def summarise(
-    questions: Questions, rows: list[AnsweredRow], known: set[str], labels: QuestionFormat, fallback: str
-) -> Summary:
+def summarise(questions: Questions, rows: Sequence[AnsweredRow], known: Set[str], fallback: str) -> Summary:
     """Count the rows. `known` are the keys that the journal held when the run began."""
     answered = [(row, key) for row, (_, key) in zip(rows, questions.keyed_rows(), strict=True) if row.answer]
     from_journal = sum(key in known for _, key in answered)
-    standing = labels.labels.index(fallback) + 1 if fallback else None
+    standing = questions.labels.labels.index(fallback) + 1 if fallback else None
     graded = [
         (row.row.question.answer, row.answer.place if row.answer else standing)
         for row in rows

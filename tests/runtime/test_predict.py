@@ -349,11 +349,11 @@ def test_a_full_disk_is_exit_3_and_leaves_no_csv(
 ) -> None:
     import os
 
-    from runtime import journal
+    from runtime import file_lock
 
     real = os.write
     monkeypatch.setattr(
-        journal.os, "write", lambda fd, data: real(fd, data[:7]) if b'"key"' in data else real(fd, data)
+        file_lock.os, "write", lambda fd, data: real(fd, data[:7]) if b'"key"' in data else real(fd, data)
     )
     code, _, err = predict(sheet, "--model", model, "--output", tmp_path / "a.csv")
     assert code == 3
