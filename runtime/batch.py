@@ -16,11 +16,11 @@ from configs.sheets import Sheet, read_questions
 from runtime.answering import SCORING, Asker, weigh
 from runtime.answers_file import AnswersFile
 from runtime.arguments import COLUMNS_FLAG
+from runtime.buckets import Bucket, bucket_count, in_buckets
 from runtime.engine import load_engine
 from runtime.interface import Engine, ModelOptions
 from runtime.journal import Journal, journal_path
 from runtime.models import ModelPlan, plan_model, question_format
-from runtime.order import Bucket, bucket_count, in_buckets
 from runtime.report import Columns
 from runtime.results import SCORES, Result
 from runtime.rows import Questions, Summary, fingerprint

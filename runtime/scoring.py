@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from configs.errors import ToolError
 from configs.exam import Question
 from runtime.answering import Asker
+from runtime.buckets import Bucket
 from runtime.interface import Engine, ScoreRequest
-from runtime.order import Bucket, packs
 from runtime.results import Result
+from runtime.tree import packs
 
 _FAILURES_IN_A_ROW = 3
 """One row may have something that the engine chokes on; several after each other mean that the engine is at its end."""
@@ -30,7 +31,7 @@ class BucketScorer:
     """Key -> what the engine said: rows that another run may well compute."""
     _failures: int = 0
 
-    def reserve(self, buckets: Sequence[Bucket], done: Container[str]) -> dict[str, str]:
+    def reserve(self, buckets: Sequence[Bucket], done: Mapping[str, Result]) -> dict[str, str]:
         """Make the context large enough for what is not done; returns key -> reason of the rows that are too long."""
         too_long: dict[str, str] = {}
         longest = 0
@@ -47,20 +48,19 @@ class BucketScorer:
             self.engine.reserve(longest)
         return too_long
 
-    def score(self, bucket: Bucket, done: Container[str]) -> Iterator[tuple[str, Result]]:
+    def score(self, bucket: Bucket, done: Mapping[str, Result]) -> Iterator[tuple[str, Result]]:
         """Compute what is not done of a bucket, in packs that do not depend on what is."""
         if all(key in done for key in bucket):
             return
         asked = {key: requests for key, question in bucket.items() if (requests := self._fitting(question))}
-        for pack in packs(asked, self.engine.pack_tokens):
-            missing = [key for key in pack if key not in done]
-            if not missing:
-                continue
-            for key, result in zip(pack, self._pack([asked[key] for key in pack], missing)):
-                if key in missing:
-                    yield key, result
+        keys, rows = list(asked), list(asked.values())
+        for pack in packs(rows, self.engine.pack_tokens):
+            missing = {keys[index] for index in pack} - done.keys()
+            if missing:
+                results = self._pack([rows[index] for index in pack], missing)
+                yield from ((keys[index], result) for index, result in zip(pack, results) if keys[index] in missing)
 
-    def _pack(self, rows: Sequence[Sequence[ScoreRequest]], missing: Sequence[str]) -> list[Result]:
+    def _pack(self, rows: Sequence[Sequence[ScoreRequest]], missing: Iterable[str]) -> list[Result]:
         """Results of a pack's rows; none of them where the engine failed."""
         try:
             scores = iter(self.engine.score([request for requests in rows for request in requests]))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from configs.errors import ConfigError
 from configs.sheets import SheetRow
-from runtime.order import MOST_SHARDS, bucket_of
+from runtime.buckets import MOST_SHARDS, bucket_of
 
 
 @dataclass(frozen=True, slots=True)
