@@ -21,11 +21,13 @@ def load_engine(options: ModelOptions, *, on_progress: Callable[[float], bool] |
     Raises:
         ConfigError: a file is missing or not what it should be, or no prompt format is known.
         MachineError: llama.cpp is not installed, or this build cannot do what was asked.
-        ToolError: llama.cpp refused the file, or the load was given up.
+        ToolError: llama.cpp refused the file (tried in a child process first), or the load was given up.
     """
     from runtime.models import plan_model
 
     plan = plan_model(options)
     from runtime.llama_engine import LlamaEngine
+    from runtime.llama_trial import try_model
 
+    try_model(plan)
     return LlamaEngine(plan, on_progress)

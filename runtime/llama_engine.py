@@ -25,6 +25,7 @@ from runtime.llama_model import MAX_SEQUENCES, LlamaModel
 from runtime.llama_reply import LlamaStream, Reply
 from runtime.llama_scheduler import Scheduler
 from runtime.llama_scoring import score
+from runtime.llama_trial import try_grammar, try_model
 from runtime.models import ModelPlan, plan_adapters
 
 _DEFAULT_CONTEXT = 4096
@@ -88,6 +89,8 @@ class LlamaEngine:
     def submit(self, prompt_ids: Sequence[int], sampling: Sampling, *, grammar: str | None = None) -> LlamaStream:
         if not 0 < len(prompt_ids) < self._size:
             raise ToolError(f"the prompt has {len(prompt_ids)} tokens, the context holds {self._size}")
+        if grammar is not None:
+            try_grammar(grammar)
         reply = Reply(prompt_ids, sampling, self._model, grammar)
         self._put(reply)
         return reply.stream
@@ -98,6 +101,7 @@ class LlamaEngine:
 
     def set_adapters(self, adapters: Sequence[tuple[Path, float]]) -> tuple[str, ...]:
         plan = plan_adapters(self._plan, adapters)
+        try_model(plan)
         self._run(_Call(lambda: self._exchange(plan), alone=True))
         return plan.notes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from configs.errors import ConfigError, MachineError, ToolError
 from runtime.gguf_header import GgufHeader
@@ -51,7 +52,7 @@ class LlamaModel:
         loaded: list[tuple[object, float]] = []
         try:
             for header, weight in adapters:
-                loaded.append((self._load_adapter(header.path), weight))
+                loaded.append((load_adapter(self.handle, header.path), weight))
         except ToolError:
             _free_adapters(loaded)
             raise
@@ -89,18 +90,12 @@ class LlamaModel:
                 f"llama.cpp cannot make a context of {cells} tokens: {last_error()}",
                 hint="a smaller --ctx-size or fewer --gpu-layers take less memory",
             )
-        self._plug_into(handle)
+        try:
+            plug_into(handle, self.adapters)
+        except ToolError:
+            api.llama_free(handle)
+            raise
         return handle
-
-    def _plug_into(self, context: object) -> None:
-        if not self.adapters:
-            return
-        count = len(self.adapters)
-        handles = (api.llama_adapter_lora_p_ctypes * count)(*(handle for handle, _ in self.adapters))
-        weights = (ctypes.c_float * count)(*(weight for _, weight in self.adapters))
-        if api.llama_set_adapters_lora(context, handles, count, weights):
-            api.llama_free(context)
-            raise ToolError(f"llama.cpp cannot plug in the adapters: {last_error()}")
 
     def _load_stepping_down(self, on_progress: Callable[[float], bool] | None) -> object:
         """Load with the GPU layers asked for; `auto` tries all, then fewer, then none."""
@@ -156,12 +151,32 @@ class LlamaModel:
             raise _LoadError(f"llama.cpp cannot load {self.plan.options.model}: {last_error()}")
         return handle
 
-    def _load_adapter(self, path: object) -> object:
-        last_error()
-        adapter = api.llama_adapter_lora_init(self.handle, _path_bytes(path))
-        if not adapter:
-            raise ToolError(f"llama.cpp cannot plug in {path}: {last_error()}")
-        return adapter
+
+def load_adapter(model: object, path: Path | str) -> object:
+    """Load a LoRA file for a model.
+
+    Raises:
+        ToolError: llama.cpp refuses it.
+    """
+    last_error()
+    adapter = api.llama_adapter_lora_init(model, _path_bytes(path))
+    if not adapter:
+        raise ToolError(f"llama.cpp cannot plug in {path}: {last_error()}")
+    return adapter
+
+
+def plug_into(context: object, adapters: Sequence[tuple[object, float]]) -> None:
+    """Have a context use these loaded adapters with these weights.
+
+    Raises:
+        ToolError: llama.cpp refuses.
+    """
+    if not adapters:
+        return
+    handles = (api.llama_adapter_lora_p_ctypes * len(adapters))(*(handle for handle, _ in adapters))
+    weights = (ctypes.c_float * len(adapters))(*(weight for _, weight in adapters))
+    if api.llama_set_adapters_lora(context, handles, len(adapters), weights):
+        raise ToolError(f"llama.cpp cannot plug in the adapters: {last_error()}")
 
 
 def _free_adapters(adapters: Sequence[tuple[object, float]]) -> None:

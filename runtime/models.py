@@ -14,6 +14,7 @@ from configs.files import names
 from configs.formats import Formats
 from configs.prompt import PromptFormat
 from runtime.gguf_header import GgufHeader, read_header
+from runtime.gguf_reader import shown
 from runtime.interface import ModelOptions
 
 _SAMPLES, _SAMPLE_BYTES = 16, 1 << 16
@@ -94,8 +95,7 @@ def _adapter_header(path: Path, model: GgufHeader) -> GgufHeader:
         raise ConfigError(f"{path} is not a LoRA adapter", hint="`exporter adapter` makes one from an adapter folder")
     if header.architecture != model.architecture:
         raise ConfigError(
-            f"{path} is an adapter for {header.architecture or 'an unnamed architecture'}, "
-            f"{model.path.name} is {model.architecture}"
+            f"{path} is an adapter for {shown(header.architecture)}, {model.path.name} is {model.architecture}"
         )
     _check_shapes(header, model)
     return header
@@ -112,15 +112,15 @@ def _check_shapes(adapter: GgufHeader, model: GgufHeader) -> None:
         if base is None or len(shape) != 2 or len(base) != 2 or shape[at] != base[at]:
             found = "has no such tensor" if base is None else f"has {list(base)} there"
             raise ConfigError(
-                f"{adapter.path} was made for another model: {name} is {list(shape)}, {model.path.name} {found}"
+                f"{adapter.path} was made for another model: {shown(name)} is {list(shape)}, {model.path.name} {found}"
             )
 
 
 def _choose_formats(options: ModelOptions, model: GgufHeader, adapters: list[GgufHeader]) -> tuple[Formats, list[str]]:
     """Formats by hand, else the last adapter's that carries some, else the model's."""
-    carried, carrier, notes = Formats.from_gguf_keys(model.metadata), model, []
+    carried, carrier, notes = _carried(model), model, []
     for adapter in adapters:
-        formats = Formats.from_gguf_keys(adapter.metadata)
+        formats = _carried(adapter)
         if formats and carried and formats != carried:
             notes.append(f"the formats of {adapter.path.name} are used, not those of {carrier.path.name}")
         if formats:
@@ -135,6 +135,14 @@ def _choose_formats(options: ModelOptions, model: GgufHeader, adapters: list[Ggu
             hint=f"choose one: --prompt-format {'|'.join(names('prompts'))}|FILE",
         )
     return Formats(carried.prompt, question or carried.question), notes
+
+
+def _carried(header: GgufHeader) -> Formats | None:
+    """The formats in a file's metadata; what is wrong with them is said with the file's name."""
+    try:
+        return Formats.from_gguf_keys(header.metadata)
+    except ConfigError as error:
+        raise ConfigError(f"{header.path} carries a format that is damaged: {error.message}", error.hint) from error
 
 
 def question_format(plan_formats: Formats, options: ModelOptions) -> tuple[QuestionFormat, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +21,9 @@ def model(
     formats: Formats | None = None,
     context: int = 2048,
     scale: float = 0.2,
+    change: Callable[[Any], object] = lambda writer: None,
 ) -> Path:
-    """Write a random f32 model; `formats` are put into its metadata where given."""
+    """Write a random f32 model; `formats` are put into its metadata where given, and `change` may add to it."""
     import gguf
 
     writer = gguf.GGUFWriter(path, "llama")
@@ -38,6 +41,7 @@ def model(
     writer.add_vocab_size(size)
     for key, text in (formats.gguf_keys() if formats else {}).items():
         writer.add_string(key, text)
+    change(writer)
     draw = np.random.default_rng(seed)
     for name, shape in _shapes(size).items():
         values = draw.standard_normal(shape, dtype=np.float32) * scale

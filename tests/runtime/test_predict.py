@@ -291,15 +291,17 @@ def test_weights_that_llama_cpp_refuses_are_exit_1(sheet: Path, models: Path, tm
     import gguf
 
     path = tmp_path / "odd.gguf"
-    writer = gguf.GGUFWriter(path, "no-such-architecture")
+    writer = gguf.GGUFWriter(path, "llama")
     writer.add_type("model")
+    writer.add_block_count(2)
+    writer.add_context_length(512)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     code, _, err = predict(sheet, "--model", path, "--output", tmp_path / "a.csv", "--prompt-format", "alpaca2")
     assert code == 1
-    assert "no-such-architecture" in err
+    assert "llama.embedding_length" in err
     assert not (tmp_path / "a.csv").exists()
 
 
