@@ -12,18 +12,17 @@ from typing import Any
 from configs.exam import Question, QuestionFormat
 from configs.formats import Formats
 from configs.progress import Progress
-from configs.sheets import Sheet, read_questions
 from runtime.answering import SCORING, Asker, weigh
 from runtime.answers_file import AnswersFile
-from runtime.arguments import COLUMNS_FLAG
 from runtime.buckets import Bucket, bucket_count, in_buckets
 from runtime.engine import load_engine
+from runtime.inputs import Setup, SheetFile, fingerprint_of
 from runtime.interface import Engine, ModelOptions
 from runtime.journal import Journal, journal_path
 from runtime.models import ModelPlan, plan_model, question_format
 from runtime.report import Columns
 from runtime.results import SCORES, Result
-from runtime.rows import Questions, Summary, fingerprint
+from runtime.rows import Questions, Summary
 from runtime.scoring import BucketScorer
 from runtime.shards import WHOLE, Shard
 
@@ -54,26 +53,10 @@ class PredictSettings:
         path = self.shard.path(self.output)
         return AnswersFile(path, self.columns, self.fallback, overwrite=self.overwrite or self.restart)
 
-    def read_sheet(self) -> Sheet:
-        """The sheet, every row of it."""
-        return read_questions(
-            self.sheet,
-            columns=self.sheet_columns,
-            need_answers=False,
-            columns_flag=COLUMNS_FLAG,
-            encoding=self.encoding,
-        )
-
-    def flags(self) -> dict[str, Any]:
-        """What the CSV depends on besides the sheet and the model."""
-        return {
-            "columns": self.columns,
-            "fallback": self.fallback,
-            "sheet_columns": dict(self.sheet_columns),
-            "encoding": self.encoding,
-            "shard": str(self.shard),
-            "ctx_size": self.model.ctx_size,  # decides which rows are too long
-        }
+    @property
+    def sheet_file(self) -> SheetFile:
+        """The sheet of this run."""
+        return SheetFile(self.sheet, self.sheet_columns, self.encoding)
 
 
 class PredictRun:
@@ -101,16 +84,16 @@ class PredictRun:
         plan = plan_model(settings.model)
         labels, note = question_format(plan.formats, settings.model)
         self.notes += [*plan.notes, *([note] if note else [])]
-        sheet = settings.read_sheet()
+        sheet = settings.sheet_file.read()
         self.notes += sheet.notes
         output = settings.answers
         output.check(sheet, settings.sheet, labels)
         output.refuse_stranger()
         identity = _identity(plan, labels)
-        inputs = fingerprint({**identity, "sheet": sheet.sha256, **settings.flags()})
-        setup = {"question_format": labels.to_toml(), "shard": str(settings.shard)}
+        setup = Setup(labels.to_toml(), settings.model.ctx_size, settings.shard)
+        inputs = fingerprint_of(identity, setup, sheet, settings.sheet_file, output)
         path = journal_path(output.path)
-        with Journal(path, identity, SCORES, setup=setup, restart=settings.restart) as journal:
+        with Journal(path, identity, SCORES, setup=setup.table(), restart=settings.restart) as journal:
             self.summary = output.standing(journal, inputs)
             if self.summary:
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import Parser, common_flags, run
+from runtime import merge_command
 from runtime.evaluation import command as evaluation
+from runtime.narration import report, say
 
 if TYPE_CHECKING:
     from configs.progress import Shower
     from runtime.batch import PredictRun
     from runtime.interface import Engine, ModelOptions
-    from runtime.rows import Summary
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,6 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_predict(commands.add_parser("predict", help="question sheet -> answers CSV", description=_PREDICT))
     evaluation.add_arguments(commands.add_parser("evaluate", help="grade answers", description=evaluation.DESCRIPTION))
+    merge_command.add_arguments(
+        commands.add_parser(
+            "merge-shards", help="parts of a sheet -> answers CSV", description=merge_command.DESCRIPTION
+        )
+    )
     _add_chat(commands.add_parser("chat", help="plain terminal chat", description=_CHAT))
     return parser
 
@@ -56,6 +61,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--restart", action="store_true", help="forget the journal and compute every row again")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--shard", default="", metavar="I/N", help="answer this part only; merge-shards joins them")
     add_flags(parser)
     add_model_flags(parser)
     common_flags(parser)
@@ -77,6 +83,7 @@ def _predict(args: argparse.Namespace) -> int:
     from runtime.arguments import model_options
     from runtime.batch import PredictRun, PredictSettings
     from runtime.benchmarks.command import as_prediction, benchmark_settings, finish
+    from runtime.shards import WHOLE, Shard
 
     _log_to_stderr(args)
     benchmark = benchmark_settings(args)
@@ -90,17 +97,18 @@ def _predict(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         sheet_columns=parse_columns(args.sheet_columns),
         encoding=args.encoding,
+        shard=Shard.parse(args.shard) if args.shard else WHOLE,
     )
     if benchmark:
         settings, notes = as_prediction(settings, benchmark)
         for note in notes:
-            _say(note)
+            say(note)
     prediction = PredictRun(settings, _loader(Shower))
     _run_and_show(prediction, Shower("answering"))
     assert prediction.summary is not None
     if benchmark:
-        _say(finish(benchmark))
-    _report(prediction.summary, prediction.seconds, args)
+        say(finish(benchmark))
+    report(prediction.summary, prediction.seconds, settings.answers.path, as_json=args.json)
     return 1 if prediction.summary.unanswered else 0
 
 
@@ -115,7 +123,7 @@ def _chat(args: argparse.Namespace) -> None:
     engine = _loader(Shower)(model_options(args))
     try:
         for note in engine.notes:
-            _say(note)
+            say(note)
         session = ChatSession(engine, system=args.system, sampling=sampling(args))
         if not prompt:
             converse(session)
@@ -150,64 +158,16 @@ def _run_and_show(prediction: PredictRun, bar: Shower) -> None:
     told = 0
     for event in prediction:
         for note in prediction.notes[told:]:
-            _say(note)
+            say(note)
         told = len(prediction.notes)
         bar.show(event)
     bar.finish()
     for note in prediction.notes[told:]:
-        _say(note)
-
-
-def _report(summary: Summary, seconds: float, args: argparse.Namespace) -> None:
-    """Narrate on stderr; the summary itself goes to stdout as JSON if asked for."""
-    from runtime.answering import LOW_MASS
-
-    if summary.already_made:
-        _say(f"{args.output} was already made from the same inputs")
-    for number, identity, reason in summary.errors:
-        _say(f"row {number} (ID {identity}) has no answer: {reason}")
-    if summary.warnings:
-        _say(f"{summary.warnings} rows were answered with a warning; --columns full names it")
-    if summary.median_label_mass < LOW_MASS:
-        _say(
-            f"the labels get only {summary.median_label_mass:.1%} of the probability in most rows: "
-            "is this the format the model was trained with?"
-        )
-    if summary.labelled:
-        _say(summary.accuracy.sentence())
-    _say(
-        f"{summary.rows} rows: {summary.computed} computed, {summary.from_journal} from the journal, "
-        f"{summary.unanswered} unanswered -> {args.output}"
-    )
-    if args.json:
-        print(json.dumps(_table(summary, seconds, args.output), ensure_ascii=False))
-
-
-def _table(summary: Summary, seconds: float, output: Path) -> dict[str, object]:
-    return {
-        "rows": summary.rows,
-        "computed": summary.computed,
-        "from_journal": summary.from_journal,
-        "unanswered": summary.unanswered,
-        "accuracy": summary.accuracy.share,
-        "interval": list(summary.accuracy.interval) if summary.labelled else None,
-        "labelled": summary.labelled,
-        "median_label_mass": summary.median_label_mass,
-        "warnings": summary.warnings,
-        "errors": [{"row": number, "id": identity, "reason": reason} for number, identity, reason in summary.errors],
-        "already_made": summary.already_made,
-        "seconds": round(seconds, 3),
-        "output": str(output),
-    }
+        say(note)
 
 
 def _log_to_stderr(args: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(name)s: %(message)s")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

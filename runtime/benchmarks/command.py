@@ -34,7 +34,7 @@ def benchmark_settings(args: argparse.Namespace) -> BenchmarkSettings | None:
         if args.sheet.is_dir():
             raise ConfigError(f"{args.sheet} is a folder", hint="--benchmark ceval|cmmlu reads those")
         return None
-    for flag in ("--columns", "--sheet-columns", "--encoding"):
+    for flag in ("--columns", "--sheet-columns", "--encoding", "--shard"):
         if getattr(args, flag.strip("-").replace("-", "_")):
             raise ConfigError(f"{flag} does not go with --benchmark", hint="the sheet is made from the folder")
     from runtime.benchmarks.run import QUESTION_FORMAT, BenchmarkSettings
