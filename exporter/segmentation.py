@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ from configs.formats import Formats
 from exporter.check_texts import CHECK_TEXTS
 from exporter.ggml import llama_child
 from exporter.sources.tokenizer_files import TokenizerFiles
+from exporter.sources.vocabulary_texts import vocabulary_texts
 
 _SPACE = "\u2581"
+_TEXTS, _PIECES = 40, 12
 _QUESTION = "請閱讀以下文章，並回答問題。What is 12 + 30?\n1. 42\n2. forty"
 
 
@@ -47,6 +50,20 @@ def built_in_texts(tokenizer: TokenizerFiles) -> list[str]:
     ]
 
 
+def texts_of_pieces(tokenizer: TokenizerFiles) -> list[str]:
+    """Pieces of a SentencePiece vocabulary in a seeded random order, as texts: where a merge is lost, they show it.
+
+    The check texts are in many languages, and a vocabulary of one is hardly needed for them.
+    """
+    table = tokenizer.json("tokenizer.json")
+    if not (tokenizer.has_model or (table.get("model") or {}).get("byte_fallback")):
+        return []
+    added = {token.text for token in tokenizer.added()}
+    pieces = [text for text in vocabulary_texts(tokenizer).values() if text not in added and not text.startswith("<")]
+    draw = random.Random(0)  # noqa: S311  the same texts each time
+    return ["".join(draw.choices(pieces, k=_PIECES)).replace(_SPACE, " ") for _ in range(_TEXTS if pieces else 0)]
+
+
 def check_segmentation(path: Path, tokenizer: TokenizerFiles, formats: Formats | None) -> None:
     """Compare the two on the built-in texts and on a prompt in the model's own format.
 
@@ -57,7 +74,7 @@ def check_segmentation(path: Path, tokenizer: TokenizerFiles, formats: Formats |
     """
     if not llama_child.has_llama_cpp():
         return
-    texts = built_in_texts(tokenizer)
+    texts = built_in_texts(tokenizer) + texts_of_pieces(tokenizer)
     if formats:
         prompt = formats.prompt.prompt([{"role": "user", "content": _QUESTION}])
         texts += [piece.text for piece in prompt.pieces if not piece.special]

@@ -19,6 +19,7 @@ from tests.exporter.conftest import merge
 from tests.exporter.oracles import LlamaCpp, gguf_tensors, llama_quantize, transformers_logits
 from tests.tiny import run_cli
 
+SLOW = pytest.mark.slow
 KINDS: dict[str, dict[str, Any]] = {
     "dora": {"use_dora": True, "target_modules": ["q_proj", "down_proj", "lm_head"]},
     "dora, rslora": {"use_dora": True, "use_rslora": True},
@@ -49,7 +50,7 @@ def check(base: Path, folder: Path, tmp_path: Path, *, rows: int = 0) -> dict[st
     return ours
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", *(pytest.param(name, marks=SLOW) for name in ("float32", "float16"))])
 @pytest.mark.parametrize("kind", KINDS)
 def test_merge_is_pefts_bit_for_bit(kind: str, dtype: str, bases: dict[str, Path], tmp_path: Path) -> None:
     rows = KINDS[kind].get("rows", 0)
@@ -67,7 +68,7 @@ def bases(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
 
 
-@pytest.mark.parametrize("file_type", ["q4_0", pytest.param("q5_1", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("file_type", ["q4_0", pytest.param("q5_1", marks=SLOW)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_quantized_dora_is_pefts_merge_converted_and_quantized(
     dtype: str, file_type: str, bases: dict[str, Path], tmp_path: Path
@@ -89,7 +90,7 @@ BIASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float32", marks=SLOW)])
 @pytest.mark.parametrize("kind", BIASES)
 def test_biases_are_pefts(kind: str, dtype: str, bases: dict[str, Path], tmp_path: Path) -> None:
     base = biased_base(bases[dtype], tmp_path / "base")
@@ -141,7 +142,12 @@ def tied_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.base(tmp_path_factory.mktemp("tied") / "base", tied=True, seed=6)
 
 
-@pytest.mark.parametrize("kind", TIED | STILL_TIED)
+QUICK = {"output", "whole embedding", "different tokens", "tokens", "embedding, tied"}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in QUICK else [SLOW]) for kind in TIED | STILL_TIED]
+)
 def test_tied_embeddings_part_where_one_side_is_adapted(kind: str, tied_base: Path, tmp_path: Path) -> None:
     """The judge is PEFT's model before its merge, which adds the changes of one side to both."""
     fields = (TIED | STILL_TIED)[kind]

@@ -128,7 +128,7 @@ def test_direct_huggingface_skips_the_bases_rounding(bf16_base: Path, bf16_adapt
     assert exact[name].bfloat16().float().equal(wide[name])
 
 
-@pytest.mark.parametrize("kind", ["huggingface", "gguf"])
+@pytest.mark.parametrize("kind", ["gguf", pytest.param("huggingface", marks=pytest.mark.slow)])
 def test_direct_keeps_the_whole_tensors_of_an_adapter_as_they_were_trained(
     kind: str, bf16_base: Path, tmp_path: Path
 ) -> None:

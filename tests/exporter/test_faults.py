@@ -55,7 +55,8 @@ def test_sigkill_at_ten_random_moments_leaves_the_old_or_the_whole_new(
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".partial")]
 
 
-@pytest.mark.parametrize("count", [18, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 2, 7, 21))])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2, 7, 18, 21])
 def test_sigkill_at_any_write_keeps_the_file_that_stood_there(count: int, tiny_base: Path, tmp_path: Path) -> None:
     output = merge(tiny_base, tmp_path / "out", type="q8_0")
     before = output.read_bytes()

@@ -22,6 +22,8 @@ from tests.exporter.conftest import merge
 from tests.exporter.oracles import peft_merge
 from tests.tiny import run_cli
 
+SLOW = pytest.mark.slow
+
 
 def refusal(*words: object) -> tuple[int, str]:
     code, out, err = run_cli("exporter.cli", "merge", *words)
@@ -102,7 +104,7 @@ def bf16(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("shards", [2, pytest.param(1, marks=SLOW)])
 @pytest.mark.parametrize("by_rows", [False, True])
 def test_metas_shards_are_read_as_the_same_model(shards: int, by_rows: bool, bf16: Path, tmp_path: Path) -> None:
     meta = write_meta(bf16, tmp_path / "meta", shards, by_rows=by_rows)
@@ -171,10 +173,10 @@ def test_adapter_into_pth_and_onto_a_pth_base(tiny_base: Path, tiny_adapter: Pat
     "fields",
     [
         {"use_dora": True, "target_modules": ["q_proj", "k_proj", "down_proj", "lm_head"]},
-        {"modules_to_save": ["embed_tokens", "lm_head", "norm"]},
-        {"trainable_token_indices": {"embed_tokens": [5, 3], "lm_head": [2]}},
-        {"target_modules": ["k_proj", "embed_tokens", "lm_head"], "use_rslora": True},
-        {"rows": 700},
+        pytest.param({"modules_to_save": ["embed_tokens", "lm_head", "norm"]}, marks=SLOW),
+        pytest.param({"trainable_token_indices": {"embed_tokens": [5, 3], "lm_head": [2]}}, marks=SLOW),
+        pytest.param({"target_modules": ["k_proj", "embed_tokens", "lm_head"], "use_rslora": True}, marks=SLOW),
+        pytest.param({"rows": 700}, marks=SLOW),
     ],
     ids=["dora", "whole modules", "rows", "embedding", "grown"],
 )

@@ -21,6 +21,9 @@ from tests.tiny import run_cli
 ROOT = Path(__file__).resolve().parents[2]
 
 
+SLOW = pytest.mark.slow
+
+
 def run_child(code: str, arguments: Sequence[object]) -> subprocess.CompletedProcess[str]:
     """Run `exporter merge` in a process of its own, after `code`."""
     script = (
@@ -49,7 +52,7 @@ DIE_WHILE_WRITING = """
 """
 
 
-@pytest.mark.parametrize("kind", ["gguf", "huggingface"])
+@pytest.mark.parametrize("kind", ["gguf", pytest.param("huggingface", marks=SLOW)])
 def test_sigkill_while_writing_leaves_nothing_under_the_final_name(kind: str, tiny_base: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     done = run_child(DIE_WHILE_WRITING.format(count=12, signal="SIGKILL"), words(tiny_base, output, kind))
@@ -58,7 +61,9 @@ def test_sigkill_while_writing_leaves_nothing_under_the_final_name(kind: str, ti
     assert merge(tiny_base, output, format=kind).exists()
 
 
-@pytest.mark.parametrize(("kind", "name", "code"), [("gguf", "SIGINT", 130), ("huggingface", "SIGTERM", 143)])
+@pytest.mark.parametrize(
+    ("kind", "name", "code"), [pytest.param("gguf", "SIGINT", 130, marks=SLOW), ("huggingface", "SIGTERM", 143)]
+)
 def test_interrupted_merge_leaves_nothing_at_all(
     name: str, code: int, kind: str, tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -68,7 +73,7 @@ def test_interrupted_merge_leaves_nothing_at_all(
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["gguf", "huggingface"])
+@pytest.mark.parametrize("kind", ["gguf", pytest.param("huggingface", marks=SLOW), pytest.param("pth", marks=SLOW)])
 def test_file_size_limit_is_a_full_disk(kind: str, tiny_base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "place"
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"

@@ -22,7 +22,7 @@ def quantize(source: Path, output: Path, file_type: str, *words: object) -> Path
     return output
 
 
-@pytest.mark.parametrize("plain", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("plain", ["f16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("f32", "bf16"))])
 def test_whole_file_is_llama_quantizes(plain: str, bf16_base: Path, bf16_adapter: Path, tmp_path: Path) -> None:
     source = merge(bf16_base, tmp_path / "plain.gguf", bf16_adapter, type=plain)
     assert {"lora2edge.prompt_format", "lora2edge.question_format"} <= gguf_keys(source).keys()

@@ -148,6 +148,21 @@ def test_scores_come_back_from_the_ranks_of_merges(base: Path, tmp_path: Path) -
     engine.close()
 
 
+def test_lost_scores_are_found_by_tokenizing(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What llama.cpp's converter writes without tokenizer.model: every piece there, every score the same."""
+    from dataclasses import replace
+
+    from exporter import gguf_tokenizer
+
+    sentencepiece_json(base / "tokenizer.model", base / "tokenizer.json")
+    (base / "tokenizer.model").unlink()
+    rebuild = gguf_tokenizer.rebuild_pieces
+    monkeypatch.setattr(
+        gguf_tokenizer, "rebuild_pieces", lambda found: [replace(piece, score=-1000.0) for piece in rebuild(found)]
+    )
+    assert "llama.cpp would segment text otherwise" in fail(base, tmp_path / "out" / "m.gguf")
+
+
 @pytest.mark.parametrize(("architecture", "name"), [("qwen2", "chatml"), ("llama", "llama3")])
 def test_byte_level_models_answer_a_sheet(architecture: str, name: str, tmp_path: Path) -> None:
     base = byte_level.model(tmp_path / "base", architecture)
