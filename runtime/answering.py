@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from configs.exam import Question, QuestionFormat
 from configs.formats import Formats
-from configs.prompt import Message, Rendered, Tokenizer, encode
+from configs.prompt import Rendered, Tokenizer, encode
 from runtime.debias import Order, RowDebias, Scores, by_option, orders, reordered
 from runtime.interface import ScoreRequest
 from runtime.spellings import Speller
@@ -42,26 +42,14 @@ class Answer:
 
 
 class Asker:
-    """Turns questions into scoring requests for one model.
+    """Turns questions into scoring requests for one model."""
 
-    Args:
-        before: turns of the conversation that come before every question: a system text, worked examples.
-    """
-
-    def __init__(
-        self,
-        formats: Formats,
-        question_format: QuestionFormat,
-        tokenizer: Tokenizer,
-        *,
-        before: Sequence[Message] = (),
-    ) -> None:
+    def __init__(self, formats: Formats, question_format: QuestionFormat, tokenizer: Tokenizer) -> None:
         self._prompt_format = formats.prompt
         self._question_format = question_format
         # A question is converted once, as it stands; its parts are then put together in several ways.
         self._shown_format = question_format.model_copy(update={"convert": ""})
         self._tokenizer = tokenizer
-        self._before = list(before)
         self._speller = Speller(formats.prompt, question_format, tokenizer)
         self._start = self._start_of(*_PROBES)
 
@@ -109,8 +97,7 @@ class Asker:
         return _common(*(encode(self._rendered(shown), self._tokenizer) for shown in (first, second)))
 
     def _rendered(self, shown: Question) -> Rendered:
-        user = {"role": "user", "content": self._shown_format.text(shown)}
-        return self._prompt_format.prompt([*self._before, user])
+        return self._prompt_format.prompt([{"role": "user", "content": self._shown_format.text(shown)}])
 
 
 def weigh(question: Question, scores: Scores, prior: Sequence[float] = ()) -> Answer:

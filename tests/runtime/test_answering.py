@@ -125,14 +125,6 @@ def test_a_cut_inside_a_token_is_left_out(formats: Formats) -> None:
     assert [len(asker.requests(Question("文。", text, ("a", "b")))[0].cuts) for text in ("誰？", "何？")] == [1, 2]
 
 
-def test_worked_examples_come_before_every_question(engine: Engine, formats: Formats) -> None:
-    assert formats.question is not None
-    shots = [{"role": "user", "content": "一加一？"}, {"role": "assistant", "content": "2"}]
-    asker = Asker(formats, formats.question, engine.tokenizer, before=shots)
-    (request,) = asker.requests(Question(PASSAGE, "誰？", ("a", "b")))
-    assert "一加一" in cut_texts(request, engine)[0]
-
-
 def test_options_that_conversion_would_make_equal_are_asked_as_they_are(engine: Engine, formats: Formats) -> None:
     assert formats.question is not None
     asker = Asker(formats, formats.question.with_convert("t2s"), engine.tokenizer)
