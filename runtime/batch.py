@@ -15,6 +15,7 @@ from configs.progress import Progress
 from runtime.answering import SCORING, Asker, weigh
 from runtime.answers_file import AnswersFile
 from runtime.buckets import Bucket, bucket_count, in_buckets
+from runtime.debias import Debias, RowDebias, orders, plan_orders
 from runtime.engine import load_engine
 from runtime.inputs import Setup, SheetFile, fingerprint_of
 from runtime.interface import Engine, ModelOptions
@@ -37,6 +38,7 @@ class PredictSettings:
     output: Path
     model: ModelOptions
     columns: Columns = "kaggle"
+    debias: Debias = "none"
     fallback: str = ""
     """Label for rows without an answer; empty leaves them empty."""
     restart: bool = False
@@ -89,7 +91,7 @@ class PredictRun:
         output = settings.answers
         output.check(sheet, settings.sheet, labels)
         output.refuse_stranger()
-        identity = _identity(plan, labels)
+        identity = _identity(plan, labels, settings.debias)
         setup = Setup(labels.to_toml(), settings.model.ctx_size, settings.shard)
         inputs = fingerprint_of(identity, setup, sheet, settings.sheet_file, output)
         path = journal_path(output.path)
@@ -98,14 +100,25 @@ class PredictRun:
             if self.summary:
                 return
             journal.begin_run(inputs, output.sha256())
-            buckets = bucket_count(len(Questions(sheet.rows, labels, identity).unique))
+            whole = Questions(sheet.rows, labels, identity).unique
+            debias = plan_orders(whole, settings.debias)
+            for key in journal.results.keys() & whole.keys():
+                # Another sheet had another sample: what it asked once, this one may have to ask in several orders.
+                if len(journal.results[key].scores) != len(orders(whole[key], debias[key])):
+                    del journal.results[key]
+            buckets = bucket_count(len(whole))
             questions = Questions(settings.shard.rows(sheet.rows, buckets), labels, identity)
             known = questions.keys() & journal.results.keys()
-            yield from self._compute(questions, in_buckets(questions.unique, buckets), journal, plan.formats)
+            yield from self._compute(questions, in_buckets(questions.unique, buckets), debias, journal, plan.formats)
             self.summary = output.write(questions, journal, known, inputs)
 
     def _compute(
-        self, questions: Questions, buckets: list[Bucket], journal: Journal[Result], formats: Formats
+        self,
+        questions: Questions,
+        buckets: list[Bucket],
+        debias: Mapping[str, RowDebias],
+        journal: Journal[Result],
+        formats: Formats,
     ) -> Iterator[Progress]:
         """Score every question that the journal lacks, those of one passage after each other."""
         if questions.keys() <= journal.results.keys():
@@ -113,7 +126,7 @@ class PredictRun:
         engine = self._load(self.settings.model)
         try:
             self.notes += [note for note in engine.notes if note not in self.notes]
-            scorer = BucketScorer(engine, Asker(formats, questions.labels, engine.tokenizer))
+            scorer = BucketScorer(engine, Asker(formats, questions.labels, engine.tokenizer), debias)
             questions.errors |= scorer.reserve(buckets, journal.results)
             done = len(questions.keys() & journal.results.keys())
             total = len(questions.keys() - questions.errors.keys())
@@ -150,6 +163,6 @@ class _Tally:
         return f"accuracy {self._correct / self._total:.1%}" if self._total else ""
 
 
-def _identity(plan: ModelPlan, labels: QuestionFormat) -> dict[str, Any]:
-    formats = Formats(plan.formats.prompt, labels).to_toml()
-    return {"scoring": SCORING, "formats": hashlib.sha256(formats.encode()).hexdigest(), **plan.identity()}
+def _identity(plan: ModelPlan, labels: QuestionFormat, debias: Debias) -> dict[str, Any]:
+    formats = hashlib.sha256(Formats(plan.formats.prompt, labels).to_toml().encode()).hexdigest()
+    return {"scoring": SCORING, "debias": debias, "formats": formats, **plan.identity()}

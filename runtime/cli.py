@@ -44,6 +44,10 @@ _PREDICT = (
     "Answer every question of a sheet from the probabilities of its labels; nothing is sampled. An interrupted run "
     "resumes by itself. The CSV appears only when it is complete."
 )
+_DEBIAS = (
+    "ask with the options in several orders and take the mean: cyclic, one order for each option; full, every order; "
+    "pride, a sample in cyclic orders, and what it shows about the labels taken off the rest; default: none"
+)
 _CHAT = "Chat in the terminal; a prompt that comes through a pipe is answered once."
 
 
@@ -55,6 +59,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sheet", type=Path, metavar="SHEET", help="xlsx, csv, tsv, json or jsonl")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="where the answers go")
     parser.add_argument("--columns", choices=("kaggle", "full"), help="default: kaggle")
+    parser.add_argument("--debias", choices=("none", "cyclic", "full", "pride"), default="none", help=_DEBIAS)
     parser.add_argument("--fallback", default="", metavar="LABEL", help="label of rows that cannot be answered")
     parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. passage=文章,choice1=甲")
     parser.add_argument("--encoding", default="", metavar="NAME", help="of a csv, tsv or json; default: found out")
@@ -92,6 +97,7 @@ def _predict(args: argparse.Namespace) -> int:
         output=args.output,
         model=model_options(args),
         columns=args.columns or "kaggle",
+        debias=args.debias,
         fallback=args.fallback,
         restart=args.restart,
         overwrite=args.overwrite,

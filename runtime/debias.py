@@ -96,7 +96,7 @@ def by_option(question: Question, scores: Scores) -> list[list[float]]:
     raise ValueError(f"{len(scores)} orders of a question with {len(question.choices)} options")
 
 
-def plan(questions: Mapping[str, Question], debias: Debias) -> dict[str, RowDebias]:
+def plan_orders(questions: Mapping[str, Question], debias: Debias) -> dict[str, RowDebias]:
     """What to do with each question of a sheet, by key. It depends on all of the sheet's questions and nothing else.
 
     For `pride` a sample is asked in cyclic orders: of the questions with as many options, all of which may change

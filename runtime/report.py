@@ -45,8 +45,9 @@ def csv_bytes(rows: Sequence[AnsweredRow], columns: Columns, labels: QuestionFor
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL)
     width = max((len(row.row.question.choices) for row in rows if row.row.question), default=0)
-    writer.writerow(_full_header(labels, width))
-    writer.writerows(_full_row(row, labels, fallback, width) for row in rows)
+    flips = any(row.answer and row.answer.flip_rate is not None for row in rows)
+    writer.writerow(_full_header(labels, width, flips))
+    writer.writerows(_full_row(row, labels, fallback, width, flips) for row in rows)
     return text.getvalue().encode("utf-8-sig")
 
 
@@ -91,16 +92,19 @@ def _written(row: AnsweredRow, labels: QuestionFormat, fallback: str) -> str:
     return labels.label(row.answer.place) if row.answer else fallback
 
 
-def _full_header(labels: QuestionFormat, width: int) -> list[str]:
+def _full_header(labels: QuestionFormat, width: int, flips: bool) -> list[str]:
     shares = [f"P({label})" for label in labels.labels[:width]]
-    return ["ID", "Answer", "Question", "Chosen", "Gold", *shares, "LabelMass", "Margin", "Status"]
+    scores = [*shares, "LabelMass", "Margin", *(["FlipRate"] if flips else [])]
+    return ["ID", "Answer", "Question", "Chosen", "Gold", *scores, "Status"]
 
 
-def _full_row(row: AnsweredRow, labels: QuestionFormat, fallback: str, width: int) -> list[str]:
+def _full_row(row: AnsweredRow, labels: QuestionFormat, fallback: str, width: int, flips: bool) -> list[str]:
+    """One line. `flips`: whether there is a column for the flip rate, empty where a row was asked in one order."""
     question, answer = row.row.question, row.answer
     shares = [f"{share:.6f}" for share in answer.probabilities] if answer else []
     # More options than labels is an error row, whose label may have no name in this format.
     known = question and question.answer and question.answer <= len(labels.labels)
+    rate = answer.flip_rate if answer else None
     gold = labels.label(question.answer) if question and question.answer and known else ""
     return [
         as_text_cell(row.row.id),
@@ -112,6 +116,7 @@ def _full_row(row: AnsweredRow, labels: QuestionFormat, fallback: str, width: in
         *[""] * (width - len(shares)),
         f"{answer.label_mass:.6f}" if answer else "",
         f"{answer.margin:.6f}" if answer else "",
+        *([f"{rate:.6f}" if rate is not None else ""] if flips else []),
         as_text_cell(_status(row)),
     ]
 

@@ -12,6 +12,7 @@ from configs.atomic import sha256_text
 from configs.exam import Question, QuestionFormat
 from configs.sheets import SheetRow
 from runtime.answering import weigh
+from runtime.debias import priors
 from runtime.metrics import Accuracy
 from runtime.report import AnsweredRow
 from runtime.results import Result
@@ -55,6 +56,7 @@ class Questions:
         """Key -> question that can be asked."""
         self._unconverted: set[str] = set()
         self._salt = fingerprint(identity)
+        self._debias = identity.get("debias", "none")
         self._keys = [self._key(row.question) if row.question else "" for row in rows]
         for row, key in zip(rows, self._keys, strict=True):
             if row.question and key not in self.unique and key not in self.errors:
@@ -70,7 +72,9 @@ class Questions:
 
     def answered(self, results: Mapping[str, Result]) -> list[AnsweredRow]:
         """Every row with what was computed for it."""
-        return [self._answered(row, key, results.get(key)) for row, key in self.keyed_rows()]
+        scores = {key: results[key].scores for key in self.unique if key in results}
+        favours = priors(self.unique, scores) if self._debias == "pride" else {}
+        return [self._answered(row, key, results.get(key), favours) for row, key in self.keyed_rows()]
 
     def _sort_in(self, key: str, question: Question) -> None:
         if len(question.choices) > len(self.labels.labels):
@@ -80,13 +84,16 @@ class Questions:
         if self.labels.collapses(question):
             self._unconverted.add(key)
 
-    def _answered(self, row: SheetRow, key: str, result: Result | None) -> AnsweredRow:
+    def _answered(
+        self, row: SheetRow, key: str, result: Result | None, favours: Mapping[int, Sequence[float]]
+    ) -> AnsweredRow:
         if row.question is None:
             return AnsweredRow(row, None, row.error)
         if result is None or key in self.errors:
             return AnsweredRow(row, None, self.errors.get(key) or self.failed.get(key, "not computed"))
         remarks = (f"not converted by {self.labels.convert}: options would become the same",)
-        return AnsweredRow(row, weigh(row.question, result.scores), remarks=remarks if key in self._unconverted else ())
+        answer = weigh(row.question, result.scores, favours.get(len(row.question.choices), ()))
+        return AnsweredRow(row, answer, remarks=remarks if key in self._unconverted else ())
 
     def _key(self, question: Question) -> str:
         return fingerprint([question.passage, question.question, list(question.choices), self._salt])

@@ -9,6 +9,7 @@ from configs.errors import ToolError
 from configs.exam import Question
 from runtime.answering import Asker
 from runtime.buckets import Bucket
+from runtime.debias import RowDebias
 from runtime.interface import Engine, ScoreRequest
 from runtime.results import Result
 from runtime.tree import packs
@@ -27,6 +28,8 @@ class BucketScorer:
 
     engine: Engine
     asker: Asker
+    debias: Mapping[str, RowDebias]
+    """Key -> in which orders to ask; decided by the whole sheet (`plan_orders`)."""
     failed: dict[str, str] = field(default_factory=dict)
     """Key -> what the engine said: rows that another run may well compute."""
     _failures: int = 0
@@ -39,7 +42,7 @@ class BucketScorer:
             for key, question in bucket.items():
                 if key in done:
                     continue
-                length = max(request.length for request in self.asker.requests(question))
+                length = max(request.length for request in self.asker.requests(question, self.debias[key]))
                 if length > self.engine.context_limit:
                     too_long[key] = self._too_long(question, length)
                 else:
@@ -52,7 +55,7 @@ class BucketScorer:
         """Compute what is not done of a bucket, in packs that do not depend on what is."""
         if all(key in done for key in bucket):
             return
-        asked = {key: requests for key, question in bucket.items() if (requests := self._fitting(question))}
+        asked = {key: requests for key, question in bucket.items() if (requests := self._fitting(key, question))}
         keys, rows = list(asked), list(asked.values())
         for pack in packs(rows, self.engine.pack_tokens):
             missing = {keys[index] for index in pack} - done.keys()
@@ -73,8 +76,8 @@ class BucketScorer:
         self._failures = 0
         return [Result(tuple(tuple(next(scores)) for _ in requests), len(requests[0].prompt)) for requests in rows]
 
-    def _fitting(self, question: Question) -> tuple[ScoreRequest, ...]:
-        requests = self.asker.requests(question)
+    def _fitting(self, key: str, question: Question) -> tuple[ScoreRequest, ...]:
+        requests = self.asker.requests(question, self.debias[key])
         return requests if max(request.length for request in requests) <= self.engine.context_limit else ()
 
     def _too_long(self, question: Question, length: int) -> str:

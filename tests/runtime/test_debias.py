@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from configs.errors import ConfigError
 from configs.exam import Question
 from runtime.answering import weigh
-from runtime.debias import by_option, movable, orders, plan, priors, reordered
+from runtime.debias import by_option, movable, orders, plan_orders, priors, reordered
 
 FOUR = Question("文", "問", ("甲", "乙", "丙", "丁"), 2)
 
@@ -119,7 +119,7 @@ def sheet(rows: int) -> tuple[dict[str, Question], dict[str, dict[str, float]]]:
 
 def test_pride_finds_the_favour_in_a_sample_and_takes_it_off() -> None:
     questions, qualities = sheet(1000)
-    modes = plan(questions, "pride")
+    modes = plan_orders(questions, "pride")
     assert sum(mode == "cyclic" for mode in modes.values()) == 50
     scores = {key: biased(question, modes[key], qualities[key]) for key, question in questions.items()}
     prior = priors(questions, scores)[4]
@@ -139,16 +139,16 @@ def test_pride_finds_the_favour_in_a_sample_and_takes_it_off() -> None:
 
 def test_the_sample_depends_on_the_questions_alone() -> None:
     questions, _ = sheet(300)
-    wanted = {questions[key] for key, mode in plan(questions, "pride").items() if mode == "cyclic"}
+    wanted = {questions[key] for key, mode in plan_orders(questions, "pride").items() if mode == "cyclic"}
     other = {f"other{key}": questions[key] for key in reversed(questions)}
-    assert {other[key] for key, mode in plan(other, "pride").items() if mode == "cyclic"} == wanted
+    assert {other[key] for key, mode in plan_orders(other, "pride").items() if mode == "cyclic"} == wanted
     assert len(wanted) == 20
 
 
 def test_a_small_sheet_is_its_own_sample_and_pinned_options_are_not_in_it() -> None:
     questions, _ = sheet(5)
     questions["pinned"] = Question("p", "q", ("a", "b", "c", "以上皆是"))
-    assert plan(questions, "pride") == {**dict.fromkeys(questions, "cyclic"), "pinned": "none"}
+    assert plan_orders(questions, "pride") == {**dict.fromkeys(questions, "cyclic"), "pinned": "none"}
 
 
 def test_without_a_sample_there_is_no_prior() -> None:
@@ -159,4 +159,4 @@ def test_without_a_sample_there_is_no_prior() -> None:
 
 def test_too_many_orders_are_refused_before_anything_is_asked() -> None:
     with pytest.raises(ConfigError, match="120 orders"):
-        plan({"a": FOUR, "b": Question("p", "q", tuple("abcde"))}, "full")
+        plan_orders({"a": FOUR, "b": Question("p", "q", tuple("abcde"))}, "full")
