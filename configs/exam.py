@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from configs import chinese, files
 from configs.errors import ConfigError
 from configs.prompt import Message, PromptFormat, Tokenizer, encode_split, parse_toml, to_toml, validation_sentence
 from configs.records import cell_text
+from configs.sandbox import BoundedEnvironment
 
 MAX_CHOICES = 26
 
@@ -90,8 +90,8 @@ class QuestionFormat(BaseModel):
             text = probe.text(Question("⟨passage⟩", "⟨question⟩", ("⟨first⟩", "⟨second⟩")))
         except ValidationError as error:
             raise ConfigError(f"{source}: {validation_sentence(error)}") from error
-        except TemplateError as error:
-            raise ConfigError(f"{source}: the template does not render: {error}") from error
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from error
         for part in ("⟨passage⟩", "⟨question⟩", "⟨first⟩", "⟨second⟩", *question_format.labels[:2]):
             if part not in text:
                 raise ConfigError(f"{source}: the template leaves out {part.strip('⟨⟩')}")
@@ -141,7 +141,12 @@ class QuestionFormat(BaseModel):
             )
         shown = self.shown(question)
         options = [{"label": label, "text": text} for label, text in zip(self.labels, shown.choices, strict=False)]
-        return self._compiled.render(passage=shown.passage, question=shown.question, options=options)
+        try:
+            return self._environment.fill(
+                self._compiled, passage=shown.passage, question=shown.question, options=options
+            )
+        except TemplateError as error:
+            raise ConfigError(f"question format {self.name}: the template does not render: {error}") from error
 
     def messages(self, question: Question) -> list[Message]:
         """The user's message, and the assistant's label where the answer is known."""
@@ -152,10 +157,11 @@ class QuestionFormat(BaseModel):
 
     @cached_property
     def _compiled(self) -> Template:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
-        )
-        return environment.from_string(self.template)
+        return self._environment.compile_template(self.template)
+
+    @cached_property
+    def _environment(self) -> BoundedEnvironment:
+        return BoundedEnvironment(keep_trailing_newline=True, undefined=StrictUndefined)
 
 
 def _collapsed(texts: Sequence[str], converted: Sequence[str]) -> bool:

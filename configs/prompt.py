@@ -13,14 +13,14 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from jinja2 import Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from configs import files
 from configs.errors import ConfigError, ToolError
+from configs.sandbox import BoundedEnvironment, raise_exception
 
 Message = dict[str, str]
 
@@ -129,7 +129,7 @@ class PromptFormat(BaseModel):
         mark = _absent_character(message["content"] for message in messages)
         marked = [{**message, "content": self._disarm(message["content"], mark)} for message in messages]
         try:
-            flat = self._compiled.render(messages=marked, add_generation_prompt=add_generation_prompt)
+            flat = self._environment.fill(self._compiled, messages=marked, add_generation_prompt=add_generation_prompt)
         except TemplateError as error:
             raise ConfigError(f"prompt format {self.name}: {error}") from error
         return self._pieces(flat, mark)
@@ -158,10 +158,13 @@ class PromptFormat(BaseModel):
 
     @cached_property
     def _compiled(self) -> Template:
-        # trim_blocks and lstrip_blocks as transformers and llama-cpp-python set them: one template, the same bytes.
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = _raise_template_error
-        return environment.from_string(self.chat_template)
+        return self._environment.compile_template(self.chat_template)
+
+    @cached_property
+    def _environment(self) -> BoundedEnvironment:
+        environment = BoundedEnvironment()
+        environment.globals["raise_exception"] = raise_exception
+        return environment
 
     @cached_property
     def _special_pattern(self) -> re.Pattern[str]:
@@ -259,7 +262,3 @@ def _absent_character(texts: Iterable[str]) -> str:
         if chr(code) not in present:
             return chr(code)
     raise ConfigError("the text holds every private-use character", hint="no real text does")
-
-
-def _raise_template_error(message: str) -> NoReturn:
-    raise TemplateError(message)
