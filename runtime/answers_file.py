@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from configs.atomic import output_is_done, sha256_file, staged_file
 from configs.errors import ConfigError
 from configs.exam import QuestionFormat
 from configs.sheets import Sheet
-from runtime.journal import Journal, journal_path
+from runtime.journal import Journal
+from runtime.output_file import OutputFile
 from runtime.report import Columns, check_kaggle, csv_bytes
 from runtime.results import Result
 from runtime.rows import Questions, Summary, summarise
@@ -49,12 +48,11 @@ class AnswersFile:
 
     def refuse_stranger(self) -> None:
         """A CSV without a journal is somebody else's: say so before a journal is begun beside it."""
-        if not journal_path(self.path).exists():
-            output_is_done(self.path, recorded=None, wanted="", overwrite=self.overwrite)
+        self._file.refuse_stranger()
 
     def sha256(self) -> str:
         """Of the CSV that stands there; empty for none."""
-        return sha256_file(self.path) if self.path.is_file() else ""
+        return self._file.sha256()
 
     def standing(self, journal: Journal[Result], inputs: str) -> Summary | None:
         """How the run ended that wrote the CSV which stands there, None if it has to be written.
@@ -62,16 +60,9 @@ class AnswersFile:
         Raises:
             ConfigError: another CSV stands there and may not be replaced.
         """
-        made, standing = journal.last_output, self.sha256()
-        own = made.get("sha256") == standing
-        # A run that was allowed to replace this very CSV, and was killed, leaves its permission to the next; so does
-        # one that wrote it without the rows at which the engine had failed.
-        resumed = journal.last_run == {"inputs": inputs, "replaces": standing}
-        recorded = made.get("inputs") if own else None
-        overwrite = self.overwrite or (made.get("failed", 0) > 0 if recorded == inputs else resumed)
-        if not output_is_done(self.path, recorded=recorded, wanted=inputs, overwrite=overwrite):
+        counts = self._file.standing(journal, inputs)
+        if counts is None:
             return None
-        counts = made["summary"]
         answered = counts["rows"] - counts["unanswered"]
         errors = tuple((number, identity, reason) for number, identity, reason in counts["errors"])
         return Summary(**{**counts, "errors": errors, "computed": 0, "from_journal": answered, "already_made": True})
@@ -86,9 +77,10 @@ class AnswersFile:
         rows = questions.answered(journal.results)
         summary = summarise(questions, rows, known, self.fallback)
         data = csv_bytes(rows, self.columns, questions.labels, self.fallback)
-        with staged_file(self.path) as partial:
-            partial.write_bytes(data)
-            counts = {name: value for name, value in asdict(summary).items() if name != "already_made"}
-            record = {"inputs": inputs, "sha256": hashlib.sha256(data).hexdigest(), "failed": len(questions.failed)}
-            journal.end_run({**record, "summary": counts})
+        counts = {name: value for name, value in asdict(summary).items() if name != "already_made"}
+        self._file.write(data, journal, inputs, counts, len(questions.failed))
         return summary
+
+    @property
+    def _file(self) -> OutputFile:
+        return OutputFile(self.path, self.overwrite)

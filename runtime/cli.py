@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from configs.errors import Parser, common_flags, run
 from runtime import merge_command
 from runtime.evaluation import command as evaluation
+from runtime.generation import command as generation
 from runtime.narration import report, say
-
-if TYPE_CHECKING:
-    from configs.progress import Shower
-    from runtime.batch import PredictRun
-    from runtime.interface import Engine, ModelOptions
+from runtime.showing import load_with_bar, log_to_stderr, run_and_show
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,6 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="runtime", description="Answer questions and chat with a GGUF model, offline.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_predict(commands.add_parser("predict", help="question sheet -> answers CSV", description=_PREDICT))
+    generation.add_arguments(
+        commands.add_parser("generate", help="lines or records -> replies", description=generation.DESCRIPTION)
+    )
     evaluation.add_arguments(commands.add_parser("evaluate", help="grade answers", description=evaluation.DESCRIPTION))
     merge_command.add_arguments(
         commands.add_parser(
@@ -83,14 +81,13 @@ def _add_chat(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from configs.progress import Shower
     from configs.sheets import parse_columns
     from runtime.arguments import model_options
     from runtime.batch import PredictRun, PredictSettings
     from runtime.benchmarks.command import as_prediction, benchmark_settings, finish
     from runtime.shards import WHOLE, Shard
 
-    _log_to_stderr(args)
+    log_to_stderr(debug=args.debug)
     benchmark = benchmark_settings(args)
     settings = PredictSettings(
         sheet=args.sheet,
@@ -109,8 +106,8 @@ def _predict(args: argparse.Namespace) -> int:
         settings, notes = as_prediction(settings, benchmark)
         for note in notes:
             say(note)
-    prediction = PredictRun(settings, _loader(Shower))
-    _run_and_show(prediction, Shower("answering"))
+    prediction = PredictRun(settings, load_with_bar)
+    run_and_show(prediction, "answering")
     assert prediction.summary is not None
     if benchmark:
         say(finish(benchmark))
@@ -119,14 +116,13 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _chat(args: argparse.Namespace) -> None:
-    from configs.progress import Shower
     from runtime.arguments import model_options, read_prompt, sampling
     from runtime.chat import ChatSession
     from runtime.terminal import answer_pipe, converse
 
-    _log_to_stderr(args)
+    log_to_stderr(debug=args.debug)
     prompt = "" if sys.stdin.isatty() else read_prompt(sys.stdin)
-    engine = _loader(Shower)(model_options(args))
+    engine = load_with_bar(model_options(args))
     try:
         for note in engine.notes:
             say(note)
@@ -137,43 +133,6 @@ def _chat(args: argparse.Namespace) -> None:
             answer_pipe(session, prompt)
     finally:
         engine.close()
-
-
-def _loader(shower: Callable[[str], Shower]) -> Callable[[ModelOptions], Engine]:
-    """`load_engine` with a bar on stderr while the weights load."""
-
-    def load(options: ModelOptions) -> Engine:
-        from configs.progress import Progress
-        from runtime.engine import load_engine
-
-        bar = shower(f"loading {options.model.name}")
-
-        def show(share: float) -> bool:
-            if sys.stderr.isatty():
-                bar.show(Progress(round(100 * share), 100, "%"))
-            return True
-
-        engine = load_engine(options, on_progress=show)
-        bar.finish()
-        return engine
-
-    return load
-
-
-def _run_and_show(prediction: PredictRun, bar: Shower) -> None:
-    told = 0
-    for event in prediction:
-        for note in prediction.notes[told:]:
-            say(note)
-        told = len(prediction.notes)
-        bar.show(event)
-    bar.finish()
-    for note in prediction.notes[told:]:
-        say(note)
-
-
-def _log_to_stderr(args: argparse.Namespace) -> None:
-    logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(name)s: %(message)s")
 
 
 if __name__ == "__main__":

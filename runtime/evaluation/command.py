@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from configs.errors import common_flags
+from runtime.narration import say
 
 DESCRIPTION = (
     "Grade answers. Of an exam: accuracy with a 95 % interval, confusion, recall per place, calibration and accuracy "
@@ -53,9 +54,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     title = f"{args.answers.name} against {args.sheet.name}"
     made = write_files(found, title, folder=args.plots, report=args.report, overwrite=args.overwrite)
     for note in (*found.notes, *made):
-        sys.stderr.write(f"{note}\n")
+        say(note)
     lines = [json.dumps(found.table, ensure_ascii=False)] if args.json else as_lines(found.sections)
     sys.stdout.write("\n".join(lines) + "\n")
     if found.fault:
-        sys.stderr.write(f"{found.fault}\n")
+        say(found.fault)
     return 1 if found.fault else 0

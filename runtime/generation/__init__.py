@@ -1,0 +1,1 @@
+"""Free text for every line or record of a file."""
