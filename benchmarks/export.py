@@ -1,15 +1,16 @@
 """`exporter merge` beside the classic chain, PEFT merge -> llama.cpp's converter -> llama-quantize, in one run.
 
     pip download --no-deps --no-binary :all: llama-cpp-python==0.3.36 && tar -xzf llama_cpp_python-0.3.36.tar.gz
-    python benchmarks/export.py --sdist llama_cpp_python-0.3.36 [--sizes 0.1B 0.5B 1.1B] [--type q4_0] [--work FOLDER]
+    python benchmarks/export.py --sdist llama_cpp_python-0.3.36 [--sizes 0.1B 0.5B 1.1B] [--alone 7B] [--type q4_0]
 
 The models are random, bf16, with a rank-64 adapter on all seven linears. Each step runs in a process of its own from a
 cold cache (its inputs are dropped from the page cache first). CPU seconds and bytes are the kernel's for the process
 and all its children; bytes are those that went to and from the disk (/proc/PID/io: read_bytes, write_bytes), so mapped
-files count; peak RSS is the larger of the sum over the process tree, sampled every 20 ms, and the kernel's own
-high-water mark. "Limit" is what nobody can beat on this machine: the base and the output once through the disk at the
-speed measured just after, or ggml's kernel alone on every weight on all cores, whichever takes longer. The two files
-are compared at the end.
+files count; "busy" is the share of all cores' time that the step used; peak RSS is the larger of the sum over the
+process tree, sampled every 20 ms, and the kernel's own high-water mark. "Limit" is what nobody can beat on this
+machine: the base and the output once through the disk at the speed measured just after, or ggml's kernel alone on every
+weight on all cores, whichever takes longer. The two files are compared at the end. Sizes after --alone are run without
+the classic chain, which needs the whole model in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,19 @@ import llama_cpp
 settings = llama_cpp.llama_model_quantize_default_params()
 settings.ftype, settings.nthread = int(sys.argv[3]), int(sys.argv[4])
 raise SystemExit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), ctypes.byref(settings)))
+"""
+METERED_MERGE = """
+import json, sys, time
+import exporter.merge
+from exporter.cli import main
+show = exporter.merge.show
+def metered(events, title):
+    wall, cpu = time.monotonic(), time.process_time()
+    show(events, title)
+    with open(sys.argv[1], "w") as file:
+        json.dump({"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}, file)
+exporter.merge.show = metered
+raise SystemExit(main(sys.argv[2:]))
 """
 MEASURE = """
 import json, resource, subprocess, sys
@@ -85,8 +99,8 @@ class Figures:
     def row(self, title: str, limit: float) -> str:
         """A line of the table; `limit` in seconds."""
         return (
-            f"| {title} | {self.cpu:.1f} | {self.wall:.1f} | {self.rss / 1e6:.0f} | {self.read / 1e9:.2f} | "
-            f"{self.written / 1e9:.2f} | {limit / self.wall:.0%} |"
+            f"| {title} | {self.cpu:.1f} | {self.wall:.1f} | {busy(self.cpu, self.wall)} | {self.rss / 1e6:.0f} | "
+            f"{self.read / 1e9:.2f} | {self.written / 1e9:.2f} | {limit / self.wall:.0%} |"
         )
 
 
@@ -95,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sdist", type=Path, help="the unpacked source distribution of llama-cpp-python")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["0.1B", "0.5B", "1.1B"])
+    parser.add_argument("--alone", nargs="+", choices=SIZES, default=[], help="sizes to run without the classic chain")
     parser.add_argument("--type", default="q4_0", help="of the GGUF")
     parser.add_argument("--work", type=Path, help="where to make the models (default: the temporary folder)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -106,50 +121,72 @@ def main() -> None:
     if args.sdist is None or not converter(args.sdist).is_file():
         parser.error("--sdist must name a folder with vendor/llama.cpp/convert_hf_to_gguf.py")
     print(f"`python benchmarks/export.py {' '.join(sys.argv[1:])}`\n\n{machine()}\n")
-    for size in args.sizes:
+    for size in dict.fromkeys([*args.sizes, *args.alone]):
         with tempfile.TemporaryDirectory(dir=args.work) as name:
-            compare(size, Path(name), args.sdist, args.type, args.threads)
+            sdist = None if size in args.alone else args.sdist
+            compare(size, Path(name), sdist, args.type, args.threads)
 
 
-def compare(size: str, work: Path, sdist: Path, file_type: str, threads: int) -> None:
-    """One size: make the model, run both ways, print the table."""
+def compare(size: str, work: Path, sdist: Path | None, file_type: str, threads: int) -> None:
+    """One size: make the model, run both ways, print the table. Without an sdist, ours alone."""
     # In a child: a process starts with the peak of the one that forked it, so this one must stay small.
     subprocess.run([sys.executable, __file__, "--make", size, str(work)], check=True)
     base, ours, theirs = work / "base", work / "ours.gguf", work / "theirs.gguf"
     weights = base / "model.safetensors"
-    if shutil.disk_usage(work).free < 3 * weights.stat().st_size:
-        raise SystemExit(f"{size}: the disk has too little room for the classic chain's intermediate models")
+    if shutil.disk_usage(work).free < (3 if sdist else 1) * weights.stat().st_size:
+        raise SystemExit(f"{size}: the disk has too little room for what the steps write")
     load = os.getloadavg()[0]
-    fused = measure(our_command(work, ours, file_type, threads), [base, work / "adapter"])
+    meter = work / "pass.json"
+    fused = measure(our_command(work, ours, meter, file_type, threads), [base, work / "adapter"])
     steps = {}
-    for title, command, inputs in classic_steps(work, sdist, theirs, file_type, threads):
-        steps[title] = measure(command, inputs)
-    classic = sum(list(steps.values())[1:], next(iter(steps.values())))
+    if sdist:
+        for title, command, inputs in classic_steps(work, sdist, theirs, file_type, threads):
+            steps[title] = measure(command, inputs)
     disk, kernel = disk_seconds(weights, ours), kernel_seconds(weights, file_type, threads)
     limit = max(disk, kernel)
     parameters = weights.stat().st_size / 2e9
     print(f"## {size} ({parameters:.2f} billion weights, bf16) with a rank-{RANK} adapter -> {file_type}\n")
-    print("| step | CPU s | wall s | peak RSS MB | read GB | written GB | limit / wall |")
-    print("|---|---|---|---|---|---|---|")
+    print("| step | CPU s | wall s | busy | peak RSS MB | read GB | written GB | limit / wall |")
+    print("|---|---|---|---|---|---|---|---|")
     print(fused.row("**exporter merge**", limit))
     for title, figures in steps.items():
         print(figures.row(title, limit))
-    print(classic.row("**classic chain**", limit))
-    moved = (classic.read + classic.written) / (fused.read + fused.written)
-    same = "the same bytes" if digest(ours) == digest(theirs) else "OTHER BYTES than the classic chain's"
+    if steps:
+        print_comparison(fused, list(steps.values()), limit)
+        print(f"The file has {'the same bytes' if digest(ours) == digest(theirs) else 'OTHER BYTES'}.", end=" ")
+    else:
+        print("\nThe classic chain was not run.", end=" ")
+    of_pass = json.loads(meter.read_text())
     print(
-        f"\nCPU {classic.cpu / fused.cpu:.1f}x, wall {classic.wall / fused.wall:.1f}x, memory "
-        f"{classic.rss / fused.rss:.1f}x, bytes moved {moved:.1f}x less; the file has {same}.\n"
+        f"The pass alone: {of_pass['cpu']:.1f} CPU s in {of_pass['wall']:.1f} s, cores "
+        f"{busy(of_pass['cpu'], of_pass['wall'])} busy.\n"
         f"Limit: {disk:.1f} s by the disk, {kernel:.1f} s by the kernel alone on {threads} cores. "
         f"Load average before the first step: {load:.1f}.\n"
     )
     sys.stdout.flush()
 
 
-def our_command(work: Path, output: Path, file_type: str, threads: int) -> list[str]:
-    """The one step of ours."""
+def print_comparison(fused: Figures, steps: Sequence[Figures], limit: float) -> None:
+    """The chain's steps as one line, and how many times more it took."""
+    classic = sum(steps[1:], steps[0])
+    print(classic.row("**classic chain**", limit))
+    moved = (classic.read + classic.written) / (fused.read + fused.written)
+    print(
+        f"\nCPU {classic.cpu / fused.cpu:.1f}x, wall {classic.wall / fused.wall:.1f}x, memory "
+        f"{classic.rss / fused.rss:.1f}x, bytes moved {moved:.1f}x less.",
+        end=" ",
+    )
+
+
+def busy(cpu: float, wall: float) -> str:
+    """The share of all cores' time that was used."""
+    return f"{cpu / wall / (os.cpu_count() or 1):.0%}"
+
+
+def our_command(work: Path, output: Path, meter: Path, file_type: str, threads: int) -> list[str]:
+    """The one step of ours; it notes at `meter` what the pass alone took."""
     return [
-        sys.executable, "-P", "-m", "exporter.cli", "merge", "--base", str(work / "base"), "--adapter",
+        sys.executable, "-P", "-c", METERED_MERGE, str(meter), "merge", "--base", str(work / "base"), "--adapter",
         str(work / "adapter"), "--format", "gguf", "--type", file_type, "--output", str(output), "--name", NAME,
         "--threads", str(threads),
     ]  # fmt: skip
@@ -199,12 +236,15 @@ def measure(command: list[str], inputs: Iterable[Path]) -> Figures:
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process below `pid`."""
+    """Every process below `pid`, but not a fork that is yet to become another program: its memory is its parent's."""
     try:
         lists = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        own = Path(f"/proc/{pid}/cmdline").read_bytes()
+        children = [
+            int(child) for children in lists for child in children if Path(f"/proc/{child}/cmdline").read_bytes() != own
+        ]
     except OSError:
         return []
-    children = [int(child) for children in lists for child in children]
     return children + [below for child in children for below in descendants(child)]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from configs.progress import Progress
+from exporter.allocator import keep_freed_memory
 from exporter.tensor import CHUNK_BYTES, RowTransform, TensorJob, TensorSink, row_chunks
 
 _AHEAD = 6
@@ -31,6 +32,7 @@ def run_pass(
     Yields:
         Tensors written so far.
     """
+    keep_freed_memory()
     with ThreadPoolExecutor(threads, thread_name_prefix="export", initializer=_one_thread_each) as pool:
         waiting: deque[tuple[TensorJob, bool, bool, Future[memoryview]]] = deque()
         done = 0
