@@ -55,7 +55,8 @@ def _limit(size_bytes: int) -> None:
 def _try_model(path: str, *adapters: str, compute: bool) -> str | None:
     """What llama.cpp has against the model or one of its adapters; None for nothing."""
     from runtime.llama_library import api, last_error
-    from runtime.llama_model import Vocabulary, load_adapter, plug_into
+    from runtime.llama_model import load_adapter, plug_into
+    from runtime.llama_vocabulary import Vocabulary
 
     parameters = api.llama_model_default_params()
     parameters.no_alloc = not compute

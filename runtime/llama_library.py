@@ -11,6 +11,8 @@ import ctypes
 import logging
 import os
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,13 @@ def _bindings() -> Any:
 api: Any = _bindings()
 """llama.cpp; its types are those of ctypes, which say nothing."""
 
-__all__ = ["api", "last_error", "physical_cores"]
+__all__ = ["api", "captured_log", "ggml", "last_error", "physical_cores", "schema_to_gbnf"]
 
 logger = logging.getLogger(__name__)
 
 _ERROR_LEVEL = 4  # enum ggml_log_level; the bindings' own comment has it wrong
 _errors: deque[str] = deque(maxlen=20)
+_captures: list[list[str]] = []
 
 
 @api.llama_log_callback  # type: ignore[untyped-decorator]
@@ -50,6 +53,8 @@ def _log(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
         return
     if level == _ERROR_LEVEL:
         _errors.append(line)
+    for lines in _captures:
+        lines.append(line)
     logger.debug("%s", line)
 
 
@@ -62,6 +67,31 @@ def last_error() -> str:
     first = _errors[0] if _errors else "no reason given"
     _errors.clear()
     return first.partition(": ")[2] or first
+
+
+@contextmanager
+def captured_log() -> Iterator[list[str]]:
+    """The lines that llama.cpp logs until the block ends."""
+    lines: list[str] = []
+    _captures.append(lines)
+    try:
+        yield lines
+    finally:
+        _captures.remove(lines)
+
+
+def ggml(name: str, result: Any, *arguments: Any) -> Any:
+    """A C function of ggml, which the bindings leave out; the libraries are those that llama_cpp has loaded."""
+    from llama_cpp._ggml import libggml, libggml_base_path
+
+    try:
+        function = getattr(libggml, name)
+    except AttributeError:  # Windows looks into one library only
+        from llama_cpp._ctypes_extensions import load_shared_library
+
+        function = getattr(load_shared_library("ggml-base", libggml_base_path), name)
+    function.restype, function.argtypes = result, arguments
+    return function
 
 
 def physical_cores() -> int:
