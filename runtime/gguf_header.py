@@ -8,6 +8,7 @@ is of a known type and lies within the file, over no other. A truncated download
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import struct
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ class GgufHeader:
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor, fastest dimension first as the file has it."""
         return {name: tensor.shape for name, tensor in self.entries.items()}
+
+    @property
+    def is_f32(self) -> bool:
+        """Whether every weight is an f32."""
+        return all(tensor.size_bytes == 4 * math.prod(tensor.shape) for tensor in self.entries.values())
 
     @property
     def is_adapter(self) -> bool:

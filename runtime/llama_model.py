@@ -82,6 +82,10 @@ class LlamaModel:
         parameters.n_outputs_max = max(min(outputs, batch), sequences)  # fewer end the process
         parameters.n_threads = parameters.n_threads_batch = threads
         parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
+        if self.plan.header.is_f32:
+            # Nobody keeps f32 weights but to have exact numbers: flash attention and an f16 cache would round them.
+            parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            parameters.type_k = parameters.type_v = api.GGML_TYPE_F32
         parameters.abort_callback = abort
         last_error()
         handle = api.llama_init_from_model(self.handle, parameters)

@@ -20,11 +20,12 @@ def formats() -> Formats:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory, formats: Formats) -> Path:
-    """A folder: tokenizer.model, model.gguf, other.gguf (other weights), bare.gguf (no formats), adapter.gguf."""
+    """A folder: tokenizer.model, model.gguf (f32), q4_0.gguf, other.gguf (other weights), bare.gguf (no formats), adapter.gguf."""
     folder = tmp_path_factory.mktemp("gguf")
     vocabulary = tiny.tokenizer(folder)
     make_gguf.model(folder / "model.gguf", vocabulary, formats=formats)
     make_gguf.model(folder / "other.gguf", vocabulary, formats=formats, seed=1)
+    make_gguf.model(folder / "q4_0.gguf", vocabulary, formats=formats, q4_0=True)
     make_gguf.model(folder / "bare.gguf", vocabulary)
     make_gguf.adapter(folder / "adapter.gguf")
     return folder

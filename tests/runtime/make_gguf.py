@@ -21,9 +21,10 @@ def model(
     formats: Formats | None = None,
     context: int = 2048,
     scale: float = 0.2,
+    q4_0: bool = False,
     change: Callable[[Any], object] = lambda writer: None,
 ) -> Path:
-    """Write a random f32 model; `formats` are put into its metadata where given, and `change` may add to it."""
+    """Write a random f32 or q4_0 model; `formats` are put into its metadata where given, and `change` may add to it."""
     import gguf
 
     writer = gguf.GGUFWriter(path, "llama")
@@ -45,7 +46,11 @@ def model(
     draw = np.random.default_rng(seed)
     for name, shape in _shapes(size).items():
         values = draw.standard_normal(shape, dtype=np.float32) * scale
-        writer.add_tensor(name, np.ones(shape, np.float32) if "norm" in name else values)
+        if q4_0 and "norm" not in name:
+            kind = gguf.GGMLQuantizationType.Q4_0
+            writer.add_tensor(name, gguf.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, np.ones(shape, np.float32) if "norm" in name else values)
     return _close(writer, path)
 
 
