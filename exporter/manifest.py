@@ -65,7 +65,10 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 
 def _is_sound(table: Mapping[str, Any]) -> bool:
     """Whether everything that is read of a manifest is of its type."""
-    kinds = {"files": dict, "base": dict, "adapters": list, "tensor_types": list, "shards": int, "source": dict}
+    kinds = {
+        "files": dict, "base": dict, "adapters": list, "weights": list, "tensor_types": list, "shards": int,
+        "source": dict, "type": str, "name": str,
+    }  # fmt: skip
     items = [*table.get("files", {}).values(), *table.get("adapters", [])] if _are(table, kinds) else [None]
     inner = table.get("source", {}).get("manifest", {}) if _are(table, kinds) else None
     return (
