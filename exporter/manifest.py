@@ -69,18 +69,16 @@ def _is_sound(table: Mapping[str, Any]) -> bool:
         "files": dict, "base": dict, "adapters": list, "weights": list, "tensor_types": list, "shards": int,
         "source": dict, "type": str, "name": str,
     }  # fmt: skip
-    items = [*table.get("files", {}).values(), *table.get("adapters", [])] if _are(table, kinds) else [None]
-    inner = table.get("source", {}).get("manifest", {}) if _are(table, kinds) else None
+    if not all(isinstance(table[name], kind) for name, kind in kinds.items() if name in table):
+        return False
+    entries = [*table.get("files", {}).values(), *table.get("adapters", [])]
+    rules, inner = table.get("tensor_types", []), table.get("source", {}).get("manifest", {})
     return (
-        all(isinstance(item, dict) for item in items)
-        and all(isinstance(rule, str) for rule in table.get("tensor_types", []))
+        all(isinstance(entry, dict) for entry in entries)
+        and all(isinstance(rule, str) for rule in rules)
         and isinstance(inner, dict)
         and (not inner or _is_sound(inner))
     )
-
-
-def _are(table: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
-    return all(isinstance(table[name], kind) for name, kind in kinds.items() if name in table)
 
 
 def changed_files(path: Path, table: Mapping[str, Any]) -> list[str]:
