@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from configs.exam import Question, QuestionFormat
+from configs.exam import Question
 from configs.formats import Formats
 from configs.progress import Progress
-from runtime.answering import SCORING, Asker, weigh
+from runtime.answering import Asker, weigh
 from runtime.answers_file import AnswersFile
 from runtime.buckets import Bucket, bucket_count, in_buckets
 from runtime.debias import Debias, RowDebias, orders, plan_orders
 from runtime.engine import load_engine
-from runtime.inputs import Setup, SheetFile, fingerprint_of
+from runtime.inputs import Setup, SheetFile, fingerprint_of, scoring_identity
 from runtime.interface import Engine, ModelOptions
 from runtime.journal import Journal, journal_path
-from runtime.models import ModelPlan, plan_model, question_format
+from runtime.models import plan_model, question_format
 from runtime.report import Columns
 from runtime.results import SCORES, Result
 from runtime.rows import Questions, Summary
-from runtime.scoring import BucketScorer
+from runtime.scoring import EngineScorer, Scorer
 from runtime.shards import WHOLE, Shard
+from runtime.worker import Job
 
 Loader = Callable[[ModelOptions], Engine]
 
@@ -48,6 +48,8 @@ class PredictSettings:
     """Of a sheet that is text; empty finds it out."""
     shard: Shard = WHOLE
     """The part of the sheet to answer; its output and journal have names of their own (`Shard.path`)."""
+    scheduler: str = ""
+    """Address of a Dask scheduler whose workers compute; empty computes here. The bytes are the same."""
 
     @property
     def answers(self) -> AnswersFile:
@@ -91,7 +93,8 @@ class PredictRun:
         output = settings.answers
         output.check(sheet, settings.sheet, labels)
         output.refuse_stranger()
-        identity = _identity(plan, labels, settings.debias)
+        formats = Formats(plan.formats.prompt, labels)
+        identity = scoring_identity(plan, formats, settings.debias)
         setup = Setup(labels.to_toml(), settings.model.ctx_size, settings.shard)
         inputs = fingerprint_of(identity, setup, sheet, settings.sheet_file, output)
         path = journal_path(output.path)
@@ -102,14 +105,12 @@ class PredictRun:
             journal.begin_run(inputs, output.sha256())
             whole = Questions(sheet.rows, labels, identity).unique
             debias = plan_orders(whole, settings.debias)
-            for key in journal.results.keys() & whole.keys():
-                # Another sheet had another sample: what it asked once, this one may have to ask in several orders.
-                if len(journal.results[key].scores) != len(orders(whole[key], debias[key])):
-                    del journal.results[key]
+            _forget_other_orders(journal.results, whole, debias)
             buckets = bucket_count(len(whole))
             questions = Questions(settings.shard.rows(sheet.rows, buckets), labels, identity)
             known = questions.keys() & journal.results.keys()
-            yield from self._compute(questions, in_buckets(questions.unique, buckets), debias, journal, plan.formats)
+            job = Job(settings.model, formats.to_toml(), settings.debias, identity)
+            yield from self._compute(questions, in_buckets(questions.unique, buckets), debias, journal, job)
             self.summary = output.write(questions, journal, known, inputs)
 
     def _compute(
@@ -118,31 +119,45 @@ class PredictRun:
         buckets: list[Bucket],
         debias: Mapping[str, RowDebias],
         journal: Journal[Result],
-        formats: Formats,
+        job: Job,
     ) -> Iterator[Progress]:
         """Score every question that the journal lacks, those of one passage after each other."""
         if questions.keys() <= journal.results.keys():
             return
-        engine = self._load(self.settings.model)
+        with self._scorer(job, debias) as scorer:
+            tally = _Tally()
+            done = len(questions.keys() & journal.results.keys())
+            started = time.monotonic()
+            yield Progress(done, len(questions.unique), "questions")
+            for key, result in scorer.score(buckets, journal.results):
+                journal.add(key, result)
+                tally.count(questions.unique[key], result)
+                done += 1
+                self.seconds = time.monotonic() - started
+                yield Progress(done, len(questions.unique) - len(scorer.too_long), "questions", tally.note)
+        questions.errors |= scorer.too_long
+        questions.failed |= scorer.failed
+        for key, reason in {**questions.errors, **scorer.failed}.items():
+            journal.refuse(key, reason)
+
+    @contextmanager
+    def _scorer(self, job: Job, debias: Mapping[str, RowDebias]) -> Iterator[Scorer]:
+        """The engine, or the cluster, for as long as the block lasts."""
+        if self.settings.scheduler:
+            from runtime.cluster import ClusterScorer
+
+            cluster = ClusterScorer(self.settings.scheduler, job, debias)
+            try:
+                yield cluster
+            finally:
+                cluster.close()
+            return
+        engine = self._load(job.model)
         try:
             self.notes += [note for note in engine.notes if note not in self.notes]
-            scorer = BucketScorer(engine, Asker(formats, questions.labels, engine.tokenizer), debias)
-            questions.errors |= scorer.reserve(buckets, journal.results)
-            done = len(questions.keys() & journal.results.keys())
-            total = len(questions.keys() - questions.errors.keys())
-            yield Progress(done, total, "questions")
-            tally = _Tally()
-            started = time.monotonic()
-            for bucket in buckets:
-                for key, result in scorer.score(bucket, journal.results):
-                    journal.add(key, result)
-                    tally.count(bucket[key], result)
-                    done += 1
-                    self.seconds = time.monotonic() - started
-                    yield Progress(done, total, "questions", tally.note)
-            questions.failed |= scorer.failed
-            for key, reason in {**questions.errors, **scorer.failed}.items():
-                journal.refuse(key, reason)
+            formats = Formats.from_toml(job.formats)
+            assert formats.question is not None
+            yield EngineScorer(engine, Asker(formats, formats.question, engine.tokenizer), debias)
         finally:
             engine.close()
 
@@ -163,6 +178,10 @@ class _Tally:
         return f"accuracy {self._correct / self._total:.1%}" if self._total else ""
 
 
-def _identity(plan: ModelPlan, labels: QuestionFormat, debias: Debias) -> dict[str, Any]:
-    formats = hashlib.sha256(Formats(plan.formats.prompt, labels).to_toml().encode()).hexdigest()
-    return {"scoring": SCORING, "debias": debias, "formats": formats, **plan.identity()}
+def _forget_other_orders(
+    results: dict[str, Result], questions: Mapping[str, Question], debias: Mapping[str, RowDebias]
+) -> None:
+    """Another sheet had another sample: what it asked once, this one may have to ask in several orders."""
+    for key in results.keys() & questions.keys():
+        if len(results[key].scores) != len(orders(questions[key], debias[key])):
+            del results[key]

@@ -65,6 +65,9 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--shard", default="", metavar="I/N", help="answer this part only; merge-shards joins them")
+    parser.add_argument(
+        "--scheduler", default="", metavar="tcp://HOST:PORT", help="compute on a Dask cluster, on a network you trust"
+    )
     add_flags(parser)
     add_model_flags(parser)
     common_flags(parser)
@@ -101,6 +104,7 @@ def _predict(args: argparse.Namespace) -> int:
         sheet_columns=parse_columns(args.sheet_columns),
         encoding=args.encoding,
         shard=Shard.parse(args.shard) if args.shard else WHOLE,
+        scheduler=args.scheduler,
     )
     if benchmark:
         settings, notes = as_prediction(settings, benchmark)

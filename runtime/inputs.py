@@ -1,4 +1,4 @@
-"""What an answers CSV depends on besides the model: the sheet and how it is read, and how its rows are computed."""
+"""What an answers CSV depends on: the model and its formats, how rows are computed, the sheet and how it is read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from configs.atomic import sha256_text
 from configs.errors import ConfigError
+from configs.formats import Formats
 from configs.sheets import Sheet, read_questions
+from runtime.answering import SCORING
 from runtime.answers_file import AnswersFile
 from runtime.arguments import COLUMNS_FLAG
+from runtime.debias import Debias
+from runtime.models import ModelPlan
 from runtime.rows import fingerprint
 from runtime.shards import WHOLE, Shard
 
@@ -64,6 +69,11 @@ class Setup:
     def whole(self) -> Setup:
         """The same for the whole sheet."""
         return replace(self, shard=WHOLE)
+
+
+def scoring_identity(plan: ModelPlan, formats: Formats, debias: Debias) -> dict[str, Any]:
+    """What label log-probabilities depend on: the rule, the orders, the formats, the model and its adapters."""
+    return {"scoring": SCORING, "debias": debias, "formats": sha256_text(formats.to_toml()), **plan.identity()}
 
 
 def fingerprint_of(

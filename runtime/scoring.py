@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from configs.errors import ToolError
 from configs.exam import Question
@@ -18,47 +18,73 @@ _FAILURES_IN_A_ROW = 3
 """One row may have something that the engine chokes on; several after each other mean that the engine is at its end."""
 
 
-@dataclass(slots=True)
-class BucketScorer:
-    """Scores buckets of questions with one engine.
+class Scorer(Protocol):
+    """Something that computes buckets of questions: an engine here, or many elsewhere."""
 
-    Raises:
-        ToolError: while iterating: the engine fails at every row.
+    too_long: dict[str, str]
+    """Key -> why the question does not fit; grows while questions are scored."""
+    failed: dict[str, str]
+    """Key -> what the engine said of a question that another run may well compute; grows likewise."""
+
+    def score(self, buckets: Sequence[Bucket], done: Collection[str]) -> Iterator[tuple[str, Result]]:
+        """Compute every question but those that are done; `done` may grow meanwhile.
+
+        Raises:
+            ToolError: nothing can be computed any more.
+        """
+        ...
+
+
+class EngineScorer:
+    """Scores with one engine, in packs that do not depend on what is done.
+
+    Args:
+        debias: key -> in which orders to ask; decided by the whole sheet (`plan_orders`).
     """
 
-    engine: Engine
-    asker: Asker
-    debias: Mapping[str, RowDebias]
-    """Key -> in which orders to ask; decided by the whole sheet (`plan_orders`)."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Key -> what the engine said: rows that another run may well compute."""
-    _failures: int = 0
+    def __init__(self, engine: Engine, asker: Asker, debias: Mapping[str, RowDebias]) -> None:
+        self.too_long: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
+        self._engine = engine
+        self._asker = asker
+        self._debias = debias
+        self._reserved = 0
+        self._failures = 0
 
-    def reserve(self, buckets: Sequence[Bucket], done: Mapping[str, Result]) -> dict[str, str]:
-        """Make the context large enough for what is not done; returns key -> reason of the rows that are too long."""
-        too_long: dict[str, str] = {}
+    def again(self, debias: Mapping[str, RowDebias]) -> EngineScorer:
+        """The same for other questions, with accounts of its own; the engine keeps the room it has."""
+        other = EngineScorer(self._engine, self._asker, debias)
+        other._reserved = self._reserved
+        return other
+
+    def score(self, buckets: Sequence[Bucket], done: Collection[str]) -> Iterator[tuple[str, Result]]:
+        """See `Scorer.score`."""
+        missing = [bucket for bucket in buckets if any(key not in done for key in bucket)]
+        self._reserve(missing)
+        for bucket in missing:
+            yield from self._bucket(bucket, done)
+
+    def _reserve(self, buckets: Sequence[Bucket]) -> None:
+        """Make the context large enough, and find the questions that no context is large enough for.
+
+        The requests are thrown away and made again bucket by bucket: all of a sheet's would take a gigabyte.
+        """
         longest = 0
-        for bucket in buckets:
-            for key, question in bucket.items():
-                if key in done:
-                    continue
-                length = max(request.length for request in self.asker.requests(question, self.debias[key]))
-                if length > self.engine.context_limit:
-                    too_long[key] = self._too_long(question, length)
-                else:
-                    longest = max(longest, length)
-        if longest:
-            self.engine.reserve(longest)
-        return too_long
+        for key, question in ((key, question) for bucket in buckets for key, question in bucket.items()):
+            length = max(request.length for request in self._asker.requests(question, self._debias[key]))
+            if length > self._engine.context_limit:
+                self.too_long[key] = self._reason(question, length)
+            else:
+                longest = max(longest, length)
+        if longest > self._reserved:
+            self._engine.reserve(longest)
+            self._reserved = longest
 
-    def score(self, bucket: Bucket, done: Mapping[str, Result]) -> Iterator[tuple[str, Result]]:
-        """Compute what is not done of a bucket, in packs that do not depend on what is."""
-        if all(key in done for key in bucket):
-            return
-        asked = {key: requests for key, question in bucket.items() if (requests := self._fitting(key, question))}
-        keys, rows = list(asked), list(asked.values())
-        for pack in packs(rows, self.engine.pack_tokens):
-            missing = {keys[index] for index in pack} - done.keys()
+    def _bucket(self, bucket: Bucket, done: Collection[str]) -> Iterator[tuple[str, Result]]:
+        keys = [key for key in bucket if key not in self.too_long]
+        rows = [self._asker.requests(bucket[key], self._debias[key]) for key in keys]
+        for pack in packs(rows, self._engine.pack_tokens):
+            missing = {keys[index] for index in pack if keys[index] not in done}
             if missing:
                 results = self._pack([rows[index] for index in pack], missing)
                 yield from ((keys[index], result) for index, result in zip(pack, results) if keys[index] in missing)
@@ -66,7 +92,7 @@ class BucketScorer:
     def _pack(self, rows: Sequence[Sequence[ScoreRequest]], missing: Iterable[str]) -> list[Result]:
         """Results of a pack's rows; none of them where the engine failed."""
         try:
-            scores = iter(self.engine.score([request for requests in rows for request in requests]))
+            scores = iter(self._engine.score([request for requests in rows for request in requests]))
         except ToolError as error:
             self._failures += 1
             if self._failures >= _FAILURES_IN_A_ROW:
@@ -76,16 +102,12 @@ class BucketScorer:
         self._failures = 0
         return [Result(tuple(tuple(next(scores)) for _ in requests), len(requests[0].prompt)) for requests in rows]
 
-    def _fitting(self, key: str, question: Question) -> tuple[ScoreRequest, ...]:
-        requests = self.asker.requests(question, self.debias[key])
-        return requests if max(request.length for request in requests) <= self.engine.context_limit else ()
-
-    def _too_long(self, question: Question, length: int) -> str:
+    def _reason(self, question: Question, length: int) -> str:
         fields = {"passage": question.passage, "question": question.question}
         fields |= {f"option {place}": text for place, text in enumerate(question.choices, 1)}
-        counts = {name: len(self.engine.tokenizer.plain(text)) for name, text in fields.items()}
+        counts = {name: len(self._engine.tokenizer.plain(text)) for name, text in fields.items()}
         largest = max(counts, key=lambda name: counts[name])
         return (
-            f"{length} tokens, longer than the context of {self.engine.context_limit}; "
+            f"{length} tokens, longer than the context of {self._engine.context_limit}; "
             f"{counts[largest]} of them are the {largest}"
         )
