@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from configs.atomic import sha256_text
 from runtime.metrics import Accuracy
 
 _FLOOR = 5e-7
 """Half of the last decimal of the CSV: what a share written as 0.000000 may have been."""
 _TEMPERATURES = 0.05, 20.0
+_HALVINGS = 20
+"""Of the range of their logarithms: six orders of magnitude, more digits than anybody reads."""
 MIN_ROWS = 200
 """A temperature fitted on fewer rows says more about the rows than about the model."""
 
@@ -68,6 +71,21 @@ class TemperatureHint:
     log_loss: float
 
 
+@dataclass(frozen=True, slots=True)
+class Probabilities:
+    """All that is measured of a run's probabilities."""
+
+    calibration: Calibration
+    hint: TemperatureHint | None
+    """None below 200 rows."""
+
+
+def measure(forecasts: Sequence[Forecast]) -> Probabilities | None:
+    """Measure the probabilities; None without any."""
+    calibration = calibrate(forecasts)
+    return Probabilities(calibration, temperature_hint(forecasts)) if calibration else None
+
+
 def calibrate(forecasts: Sequence[Forecast], bins: int = 10) -> Calibration | None:
     """Measure the probabilities; None without any."""
     if not forecasts:
@@ -100,7 +118,10 @@ def temperature_hint(forecasts: Sequence[Forecast]) -> TemperatureHint | None:
     """The temperature that suits these rows best, tried on rows it was not fitted on; None below 200 rows."""
     if len(forecasts) < MIN_ROWS:
         return None
-    halves = forecasts[::2], forecasts[1::2]
+    # By a hash of the place: neighbours in a sheet are alike, and so may be every second row.
+    halves: tuple[list[Forecast], list[Forecast]] = ([], [])
+    for at, forecast in enumerate(forecasts):
+        halves[int(sha256_text(str(at))[-1], 16) % 2].append(forecast)
     scaled = [
         _scaled(forecast, temperature)
         for half, temperature in zip(halves, map(_fit, reversed(halves)), strict=True)
@@ -124,7 +145,7 @@ def _fit(forecasts: Sequence[Forecast]) -> float:
         return total
 
     low, high = (math.log(1 / temperature) for temperature in reversed(_TEMPERATURES))
-    for _ in range(30):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if slope(math.exp(middle)) > 0 else (middle, high)
     return math.exp(-(low + high) / 2)

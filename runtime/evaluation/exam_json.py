@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.evaluation.bias import flips, median_label_mass, recall_deviation, recalls
-from runtime.evaluation.calibration import calibrate, temperature_hint
+from runtime.evaluation.calibration import Probabilities
 from runtime.evaluation.exam import Evaluation
 from runtime.evaluation.exam_sections import NO_ANSWER, places
 from runtime.evaluation.paired import Comparison
 from runtime.metrics import Accuracy
 
 
-def table(evaluation: Evaluation, comparison: Comparison | None = None) -> dict[str, Any]:
+def table(evaluation: Evaluation, probabilities: Probabilities | None, comparison: Comparison | None) -> dict[str, Any]:
     """As JSON would have it."""
     found = places(evaluation)
     return {
@@ -27,7 +27,7 @@ def table(evaluation: Evaluation, comparison: Comparison | None = None) -> dict[
         },
         "recall": {str(place): recall.share for place, recall in recalls(evaluation).items()},
         "recall_deviation": recall_deviation(evaluation),
-        "calibration": _calibration_table(evaluation),
+        "calibration": _calibration_table(evaluation, probabilities) if probabilities else None,
         "flips": _flip_table(evaluation),
         "group_column": evaluation.group_column or None,
         "groups": {name: _accuracy_table(accuracy) for name, accuracy in evaluation.groups().items()},
@@ -57,11 +57,8 @@ def _accuracy_table(accuracy: Accuracy) -> dict[str, Any]:
     }
 
 
-def _calibration_table(evaluation: Evaluation) -> dict[str, Any] | None:
-    measured = calibrate(evaluation.forecasts)
-    if not measured:
-        return None
-    hint = temperature_hint(evaluation.forecasts)
+def _calibration_table(evaluation: Evaluation, probabilities: Probabilities) -> dict[str, Any]:
+    measured, hint = probabilities.calibration, probabilities.hint
     return {
         "rows": measured.rows,
         "ece": measured.ece,

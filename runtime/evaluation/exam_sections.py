@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.evaluation.bias import flips, median_label_mass, recall_deviation, recalls
-from runtime.evaluation.calibration import Calibration, TemperatureHint, calibrate, temperature_hint
+from runtime.evaluation.calibration import Calibration, Probabilities, TemperatureHint
 from runtime.evaluation.exam import Evaluation
 from runtime.evaluation.paired import Comparison
 from runtime.evaluation.sections import Section
@@ -12,13 +12,16 @@ from runtime.metrics import Accuracy
 NO_ANSWER = "-"
 
 
-def sections(evaluation: Evaluation, comparison: Comparison | None = None) -> list[Section]:
+def sections(
+    evaluation: Evaluation, probabilities: Probabilities | None, comparison: Comparison | None
+) -> list[Section]:
     """As a person would read it."""
     found = [
         Section(evaluation.accuracy.sentence(), tuple(_complaints(evaluation))),
         _confusion_section(evaluation),
     ]
-    found += _calibration_sections(evaluation)
+    if probabilities:
+        found.append(_calibration_section(evaluation, probabilities))
     found += _flip_sections(evaluation)
     if evaluation.group_column:
         rows = tuple((name or NO_ANSWER, *_accuracy_cells(group)) for name, group in evaluation.groups().items())
@@ -46,10 +49,8 @@ def _confusion_section(evaluation: Evaluation) -> Section:
     return Section("confusion", notes, header, tuple(rows), plot="confusion")
 
 
-def _calibration_sections(evaluation: Evaluation) -> list[Section]:
-    measured = calibrate(evaluation.forecasts)
-    if not measured:
-        return []
+def _calibration_section(evaluation: Evaluation, probabilities: Probabilities) -> Section:
+    measured, hint = probabilities.calibration, probabilities.hint
     rows = tuple(
         (
             f"{one.low:.1f}–{one.high:.1f}",
@@ -59,18 +60,21 @@ def _calibration_sections(evaluation: Evaluation) -> list[Section]:
         )
         for one in measured.bins
     )
-    hint = temperature_hint(evaluation.forecasts)
     notes = [
         f"ECE {measured.ece:.3f}, Brier {measured.brier:.3f}, log loss {measured.log_loss:.3f} nats, "
         f"mean confidence {measured.confidence:.1%}, on {measured.rows} rows",
         *([_hint_sentence(measured, hint)] if hint else []),
     ]
     mass = median_label_mass(evaluation)
-    notes += [f"the labels get {mass:.1%} of the probability in the median row"] if mass is not None else []
-    return [Section("calibration", tuple(notes), ("confidence", "rows", "mean", "right"), rows, plot="reliability")]
+    notes += [f"the labels get {mass:.2%} of the probability in the median row"] if mass is not None else []
+    return Section("calibration", tuple(notes), ("confidence", "rows", "mean", "right"), rows, plot="reliability")
 
 
 def _hint_sentence(measured: Calibration, hint: TemperatureHint) -> str:
+    if hint.log_loss >= measured.log_loss:
+        return "no temperature makes the probabilities more honest on rows that it was not fitted on"
+    if hint.log_loss >= measured.log_loss:
+        return "no temperature makes the probabilities more honest on rows that it was not fitted on"
     lean = "too sure" if hint.temperature > 1 else "too modest"
     return (
         f"the probabilities are {lean}: temperature {hint.temperature:.2f} would change ECE from {measured.ece:.3f} "

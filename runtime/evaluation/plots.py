@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.errors import require
-from runtime.evaluation.calibration import Calibration, calibrate
+from runtime.evaluation.calibration import Calibration
 from runtime.evaluation.exam import Evaluation
 from runtime.evaluation.exam_sections import NO_ANSWER, places
 
 _DOTS_PER_INCH = 120
 
 
-def plots(evaluation: Evaluation) -> dict[str, bytes]:
+def plots(evaluation: Evaluation, measured: Calibration | None) -> dict[str, bytes]:
     """Name -> PNG: `confusion`, and `reliability` where the CSV holds probabilities.
 
     Raises:
@@ -24,7 +24,6 @@ def plots(evaluation: Evaluation) -> dict[str, bytes]:
     found = {}
     if evaluation.graded:
         found["confusion"] = _png(lambda axes: _confusion(axes, evaluation))
-    measured = calibrate(evaluation.forecasts)
     if measured:
         found["reliability"] = _png(lambda axes: _reliability(axes, measured))
     return found

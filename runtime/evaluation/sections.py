@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from configs.exam import without_control
 
+_MOST_CELLS = 48
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -35,7 +37,7 @@ def _table(section: Section, most_rows: int) -> list[str]:
     if not section.rows:
         return []
     shown = [
-        tuple(without_control(" ".join(cell.split())) for cell in row)
+        tuple(_cut(without_control(" ".join(cell.split()))) for cell in row)
         for row in (section.header, *section.rows[:most_rows])
     ]
     widths = [max(map(_width, column)) for column in zip(*shown, strict=True)]
@@ -44,6 +46,15 @@ def _table(section: Section, most_rows: int) -> list[str]:
     ]
     left = len(section.rows) - most_rows
     return [*lines, f"… and {left} more (--json or --report has them)"] if left > 0 else lines
+
+
+def _cut(text: str) -> str:
+    """What a terminal has room for beside the other columns."""
+    if _width(text) <= _MOST_CELLS:
+        return text
+    while _width(text) >= _MOST_CELLS:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def _padded(text: str, width: int, *, left: bool = False) -> str:

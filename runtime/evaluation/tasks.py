@@ -12,6 +12,7 @@ from configs.instructions import parse_roles
 from configs.records import JSON
 from configs.sheets import parse_columns
 from runtime.evaluation.answers import read_answers
+from runtime.evaluation.calibration import Probabilities, measure
 from runtime.evaluation.entities import EntityScores, holds_entities, score_entities
 from runtime.evaluation.exam import Evaluation, grade, read_gold
 from runtime.evaluation.exam_json import table
@@ -81,20 +82,21 @@ def _exam(request: Request) -> Grades:
     if request.against:
         other = grade(gold, read_answers(request.against), labels=request.labels)
         comparison = _compared(evaluation, other)
+    probabilities = measure(evaluation.forecasts)
     unnamed = len(evaluation.unnamed)
     return Grades(
-        table={"task": "exam", **table(evaluation, comparison)},
-        sections=sections(evaluation, comparison),
-        plots=lambda: _plots(evaluation),
+        table={"task": "exam", **table(evaluation, probabilities, comparison)},
+        sections=sections(evaluation, probabilities, comparison),
+        plots=lambda: _plots(evaluation, probabilities),
         notes=gold.notes,
         fault=f"{unnamed} answers name no option and count as wrong: is --question-format missing?" if unnamed else "",
     )
 
 
-def _plots(evaluation: Evaluation) -> dict[str, bytes]:
+def _plots(evaluation: Evaluation, probabilities: Probabilities | None) -> dict[str, bytes]:
     from runtime.evaluation.plots import plots
 
-    return plots(evaluation)
+    return plots(evaluation, probabilities.calibration if probabilities else None)
 
 
 def _compared(first: Evaluation, second: Evaluation) -> Comparison:

@@ -207,3 +207,38 @@ def test_a_sheet_in_big5_says_so(gold: Path, answers: Path) -> None:
     assert "accuracy 50.0%" in out
     _, _, err = tiny.run_cli("runtime.cli", "evaluate", answers, "--sheet", gold, "--by", "出處")
     assert "read as cp950" in err
+
+
+def test_tables_line_up_whatever_the_script() -> None:
+    from runtime.evaluation.sections import Section, as_lines
+
+    rows = (
+        ("駱駝祥子\n老舍", "1"),
+        ("a\x1b[31mb", "22"),
+        ("長" * 100, "3"),
+        *((str(number), "4") for number in range(30)),
+    )
+    lines = as_lines([Section("by source", ("a note",), ("", "rows"), rows)], most_rows=5)
+    assert lines[:2] == ["by source", "a note"]
+    assert "\x1b" not in "".join(lines)
+    assert lines[-1] == "… and 28 more (--json or --report has them)"
+    cells = [sum(2 if ord(character) > 0x2E80 else 1 for character in line) for line in lines[2:-1]]
+    assert len(set(cells)) == 1
+    assert "駱駝祥子 老舍" in lines[3]
+    assert lines[5].endswith("…     3")
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"), [(0.97, "the probabilities are too sure"), (0.5, "no temperature makes")]
+)
+def test_a_temperature_is_named_only_where_it_helps(told: float, sentence: str, tmp_path: Path) -> None:
+    """Half of the answers are right, whatever is told of them."""
+    sheet = tiny.sheet(tmp_path / "s.xlsx", tiny.questions(400))
+    lines = ["ID,Answer,P(1),P(2),P(3),P(4)"]
+    for number, question in enumerate(tiny.questions(400), 1):
+        place = (question.answer or 0) % 4 + 1 if number % 2 else question.answer
+        shares = [told if at == place else (1 - told) / 3 for at in range(1, 5)]
+        lines.append(",".join([str(number), str(place), *(f"{share:.6f}" for share in shares)]))
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    _, out, _ = tiny.run_cli("runtime.cli", "evaluate", tmp_path / "a.csv", "--sheet", sheet)
+    assert sentence in out
