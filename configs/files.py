@@ -7,13 +7,14 @@ from typing import Literal
 
 from configs.errors import ConfigError
 
-Kind = Literal["prompts", "questions", "presets", "deepspeed"]
+Kind = Literal["prompts", "questions", "entities", "presets", "deepspeed"]
 
 _ROOT = Path(__file__).parent
-_SUFFIX = {"prompts": ".toml", "questions": ".toml", "presets": ".toml", "deepspeed": ".json"}
+_SUFFIX = {"prompts": ".toml", "questions": ".toml", "entities": ".toml", "presets": ".toml", "deepspeed": ".json"}
 _NOUN = {
     "prompts": "prompt format",
     "questions": "question format",
+    "entities": "question format for entities",
     "presets": "training preset",
     "deepspeed": "DeepSpeed configuration",
 }

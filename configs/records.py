@@ -132,7 +132,12 @@ def _read_json(text: str, path: Path) -> list[Any]:
 
 def parse_json(text: str) -> Any:
     """Strict JSON, except that NaN is read, as the blank cell that a library means by it."""
-    return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+    return json_decoder().decode(text)
+
+
+def json_decoder() -> json.JSONDecoder:
+    """The decoder of `parse_json`."""
+    return json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -77,6 +77,7 @@ def read_questions(
     need_answers: bool,
     columns_flag: str = "--columns",
     encoding: str = "",
+    table: Table | None = None,
 ) -> Sheet:
     """Read a question sheet.
 
@@ -86,11 +87,12 @@ def read_questions(
         need_answers: a row without a readable label is an error; otherwise its label is merely unknown.
         columns_flag: the flag that names columns, for the remedies.
         encoding: of a text file; empty finds it out (see `configs.encodings`).
+        table: the file's table, where the caller has read it already.
 
     Raises:
         ConfigError: the file cannot be read, or its columns cannot be told.
     """
-    table = _flattened(read_table(path, encoding=encoding))
+    table = _flattened(table or read_table(path, encoding=encoding))
     roles = _roles(table, columns or {}, path, columns_flag)
     if need_answers and "answer" not in roles:
         raise ConfigError(f"{path} has no column with the answers", hint=f"name it with {columns_flag} answer=COLUMN")

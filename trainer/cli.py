@@ -8,14 +8,11 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from configs.errors import Parser, common_flags, run
 
-if TYPE_CHECKING:
-    from trainer.datasets.prepare import Prepared
-
-COUNTS = ("rows", "train", "validation", "rejected", "labels_normalised", "blank_options", "duplicates")
+FORMATS = ("exam", "instruction", "chat", "entities", "text")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,17 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _add_prepare(commands: Any) -> None:
-    parser = commands.add_parser("prepare", help="turn question sheets into a dataset folder")
-    parser.add_argument("sheets", nargs="+", type=Path, metavar="SHEET", help="xlsx, csv, tsv, json or jsonl")
+    parser = commands.add_parser("prepare", help="turn sheets, records, dialogues or raw text into a dataset folder")
+    parser.add_argument(
+        "sheets", nargs="+", metavar="SHEET[=WEIGHT]", help="xlsx, csv, tsv, json, jsonl or txt; weights mix by rows"
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="DATA", help="dataset folder to write")
-    parser.add_argument("--format", choices=["exam"], default="exam", help="kind of data (default: exam)")
+    parser.add_argument("--format", choices=FORMATS, default="", help="kind of data (default: found out)")
     parser.add_argument("--prompt-format", default="alpaca2", metavar="NAME", help="default: alpaca2")
-    parser.add_argument("--question-format", default="formosa", metavar="NAME", help="default: formosa")
+    parser.add_argument("--question-format", default="", metavar="NAME", help="default: formosa; entities: msra")
     parser.add_argument("--validation", type=float, default=0.2, metavar="SHARE", help="share of rows (default: 0.2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (default: 0)")
     parser.add_argument("--convert", default="", metavar="t2s", help="OpenCC conversion, stored in the question format")
     parser.add_argument("--columns", default="", metavar="passage=文章,…", help="name columns that are not recognised")
-    parser.add_argument("--encoding", default="", metavar="NAME", help="of csv, tsv and json files; default: found out")
+    parser.add_argument("--encoding", default="", metavar="NAME", help="of files of text; default: found out")
+    parser.add_argument("--model", default="", metavar="BASE", help="count its tokens; leave out rows that do not fit")
+    parser.add_argument("--max-length", type=int, default=0, metavar="TOKENS", help="default: the default preset's")
     _output_flags(parser)
     parser.set_defaults(handler=_prepare)
 
@@ -89,51 +90,29 @@ def _output_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> None:
-    from configs.sheets import parse_columns
-    from trainer.datasets.prepare import PrepareOptions, prepare
+    from trainer.datasets.mixture import parse_source
+    from trainer.prepare import PrepareOptions, prepare
+    from trainer.prepare_report import narration, table
 
     options = PrepareOptions(
-        sheets=tuple(args.sheets),
+        sources=tuple(map(parse_source, args.sheets)),
         output=args.output,
+        format=args.format,
         prompt_format=args.prompt_format,
         question_format=args.question_format,
         validation=args.validation,
         seed=args.seed,
         convert=args.convert,
-        columns=parse_columns(args.columns),
+        columns=args.columns,
         encoding=args.encoding,
+        model=args.model,
+        max_length=args.max_length,
         overwrite=args.overwrite,
     )
     prepared = prepare(options)
-    _narrate_prepared(prepared, args.output)
-    if args.json:
-        print(json.dumps(prepared.meta, ensure_ascii=False))
-    else:
-        print("\n".join(f"{name.replace('_', ' '):18} {prepared.meta[name]:>8,}" for name in COUNTS))
-
-
-def _narrate_prepared(prepared: Prepared, output: Path) -> None:
-    if not prepared.made:
-        print(f"{output} was already made from the same inputs", file=sys.stderr)
-        return
-    meta = prepared.meta
-    for note in (note for _, sheet in prepared.sheets for note in sheet.notes):
-        print(note, file=sys.stderr)
-    for source in meta["sources"]:
-        columns = ", ".join(f"{role}={column}" for role, column in source["columns"].items())
-        print(f"{source['file']}: format {meta['format']}, columns {columns}", file=sys.stderr)
-    if meta["blank_options"]:
-        print(f"{meta['blank_options']} blank options stay blank in their questions", file=sys.stderr)
-    if meta["validation_share"] and not meta["validation"]:
-        print(
-            "no row is left to validate on: rows of one passage stay together, too few passages",
-            file=sys.stderr,
-        )
-    if meta["rejected"]:
-        print(
-            f"{meta['rejected']} rows left out, with their reasons, are in {output / 'rejected.csv'}", file=sys.stderr
-        )
-    print(f"wrote {output}", file=sys.stderr)
+    for line in narration(prepared, args.output):
+        print(line, file=sys.stderr)
+    print(json.dumps(prepared.meta, ensure_ascii=False) if args.json else "\n".join(table(prepared.meta)))
 
 
 def _preview(args: argparse.Namespace) -> None:
@@ -173,7 +152,9 @@ def _print_fitted(output: Path, *, as_json: bool) -> None:
         print(json.dumps(record, ensure_ascii=False))
         return
     result = record["result"]
-    accuracy = (
-        "" if result["accuracy"] is None else f", accuracy {result['accuracy']:.1%} on {result['evaluation_rows']} rows"
-    )
-    print(f"{output}: best step {record['best_step']} of {result['steps']}{accuracy}")
+    told = f"{output}: best step {record['best_step']} of {result['steps']}"
+    if result["accuracy"] is not None:
+        told += f", accuracy {result['accuracy']:.1%} on {result['evaluation_rows']} rows"
+    if result["perplexity"] is not None:
+        told += f", perplexity {result['perplexity']:.2f} on {result['token_rows']} other rows"
+    print(told)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
@@ -18,6 +19,8 @@ from configs.exam import Question, label_ids
 from configs.formats import Formats
 from configs.prompt import Tokenizer
 from trainer.examples import Example
+
+Item = TypeVar("Item")
 
 # Shapes: B = rows of a batch, L = tokens, K = kept positions, V = vocabulary.
 
@@ -83,11 +86,25 @@ def evaluate(
     Returns:
         The same score on every rank.
     """
-    rank, world = _rank_and_world()
     ordered = sorted(probes, key=lambda probe: len(probe.context))
-    mine = ordered[rank::world]
+    right, loss, rows = summed_over_ranks(
+        model, ordered, batch_size, device, lambda batch: _score_batch(model, batch, padding_id, device)
+    )
+    return Score(right / rows, loss / rows, int(rows))
+
+
+def summed_over_ranks(
+    model: torch.nn.Module,
+    items: Sequence[Item],
+    batch_size: int,
+    device: torch.device,
+    score_batch: Callable[[Sequence[Item]], torch.Tensor],
+) -> list[float]:
+    """Add up what `score_batch` gives (three numbers) over batches of all items, without dropout and gradients."""
+    rank, world = _rank_and_world()
+    mine = items[rank::world]
     batches = [mine[place : place + batch_size] for place in range(0, len(mine), batch_size)]
-    passes = math.ceil(math.ceil(len(ordered) / world) / batch_size)
+    passes = math.ceil(math.ceil(len(items) / world) / batch_size)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     was_training = model.training
     model.eval()
@@ -95,12 +112,12 @@ def evaluate(
         for index in range(passes):
             # Under ZeRO-3 a forward pass gathers weights from all ranks: a rank without work runs one for the others.
             is_idle = index >= len(batches)
-            sums += _score_batch(model, ordered[:1] if is_idle else batches[index], padding_id, device) * (not is_idle)
+            sums += score_batch(items[:1] if is_idle else batches[index]) * (not is_idle)
     model.train(was_training)
     if world > 1:
         torch.distributed.all_reduce(sums)
-    right, loss, rows = sums.tolist()
-    return Score(right / rows, loss / rows, int(rows))
+    added: list[float] = sums.tolist()
+    return added
 
 
 def _rank_and_world() -> tuple[int, int]:

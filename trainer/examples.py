@@ -1,19 +1,25 @@
-"""Dataset rows -> token ids, of which only the reply is trained.
+"""Dataset rows -> token ids, of which only some are trained: every reply of a conversation, all of raw text.
 
-The target is what the prompt format writes after its generation prompt: the reply and the token that ends it. A row
-longer than `max_length` loses the end of its passage; the question, the options and the answer stay whole.
+A reply's target is what the prompt format writes after its generation prompt: the reply and the token that ends it. An
+exam row longer than `max_length` loses the end of its passage (the question, the options and the answer stay whole), a
+dialogue its last turns. Raw text is put end to end and cut into blocks of `max_length`.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from configs.errors import ConfigError
 from configs.exam import Question
 from configs.formats import Formats
-from configs.prompt import Tokenizer, encode_split
+from configs.prompt import Message
+from trainer.blocks import TextBlocks
 from trainer.datasets.folder import Row
+from trainer.replies import Encoded, Span, encode_conversation
+from trainer.tokenizer import SentencePieceTokenizer
 
 IGNORED = -100
 """Label of a position that is not trained, as torch's cross entropy has it."""
@@ -23,73 +29,121 @@ _NAMED_ROWS = 5
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row as the model sees it."""
+    """A sequence as the model sees it: a row, or a block of raw text."""
 
     id: str
-    ids: tuple[int, ...]
-    prompt_length: int
-    """Tokens before the first trained one."""
-    question: Question | None
+    ids: Sequence[int]
+    trained: tuple[Span, ...]
+    """The trained positions, from the first token of each span to before its last."""
+    question: Question | None = None
     """The question as it was rendered: with a shortened passage where `truncated`."""
-    truncated: bool
+    truncated: bool = False
 
     @property
     def labels(self) -> list[int]:
         """Per position: the id to train, or IGNORED."""
-        return [IGNORED] * self.prompt_length + list(self.ids[self.prompt_length :])
+        labels = [IGNORED] * len(self.ids)
+        for start, end in self.trained:
+            labels[start:end] = self.ids[start:end]
+        return labels
+
+    @property
+    def trained_tokens(self) -> int:
+        """Number of trained positions."""
+        return sum(end - start for start, end in self.trained)
 
 
-def encode_rows(rows: Iterable[Row], formats: Formats, tokenizer: Tokenizer, max_length: int) -> list[Example]:
-    """Encode all rows.
+def encode_rows(
+    rows: Iterable[Row],
+    formats: Formats,
+    tokenizer: SentencePieceTokenizer,
+    max_length: int,
+    folder: Path | None = None,
+) -> list[Example]:
+    """Encode all rows: the conversations in their order, then the blocks of the raw text.
+
+    Args:
+        folder: where the ids of raw text are kept while they are used.
 
     Raises:
-        ConfigError: rows that do not fit `max_length` even without their passage, all counted and the first few named.
+        ConfigError: rows that do not fit `max_length` however shortened, all counted and the first few named.
     """
-    examples, too_long = [], []
+    examples: list[Example] = []
+    too_long: list[str] = []
+    texts = TextBlocks(max_length, folder)
     for row in rows:
-        example = encode_row(row, formats, tokenizer, max_length)
-        if example:
-            examples.append(example)
+        if row.text:
+            texts.add(row.id, tokenizer.document(row.text))
+        elif encoded := encode_row(row, formats, tokenizer, max_length):
+            examples += encoded
         else:
             too_long.append(row.id)
     if too_long:
         named = ", ".join(too_long[:_NAMED_ROWS]) + (", …" if len(too_long) > _NAMED_ROWS else "")
         raise ConfigError(
-            f"{len(too_long)} rows do not fit training.max_length = {max_length} even without their passage: {named}",
-            hint="raise training.max_length, or take those rows out of the sheet",
+            f"{len(too_long)} rows do not fit training.max_length = {max_length} even when shortened: {named}",
+            hint=f"raise it, or let `trainer prepare --model BASE --max-length {max_length}` leave those rows out",
         )
+    # Nothing stands before a block's first token that it could be told from.
+    return examples + [Example(name, ids, ((1, len(ids)),)) for name, ids in texts.blocks() if len(ids) > 1]
+
+
+def encode_row(row: Row, formats: Formats, tokenizer: SentencePieceTokenizer, max_length: int) -> list[Example]:
+    """Encode one conversation: in one example, or in one for each reply (see `encode_conversation`).
+
+    Returns:
+        Nothing where it does not fit `max_length`.
+    """
+    whole = encode_conversation(formats.prompt, row.messages, tokenizer)
+    if _fit(whole, max_length):
+        return _examples(row, whole)
+    if row.question and formats.question:
+        return _shorter_passage(row, row.question, formats, tokenizer, max_length)
+    return _fewer_turns(row, formats, tokenizer, max_length)
+
+
+def _fit(encoded: Iterable[Encoded], max_length: int) -> bool:
+    return all(len(ids) <= max_length for ids, _ in encoded)
+
+
+def _examples(row: Row, encoded: Iterable[Encoded], *, truncated: bool = False) -> list[Example]:
+    examples = [Example(row.id, array("i", ids), spans, row.question, truncated) for ids, spans in encoded]
+    if any(start >= end for example in examples for start, end in example.trained):
+        raise ConfigError(f"row {row.id} has an empty reply: nothing to train on")
     return examples
 
 
-def encode_row(row: Row, formats: Formats, tokenizer: Tokenizer, max_length: int) -> Example | None:
-    """Encode one row; None where it does not fit `max_length`."""
-    prompt_ids, target_ids = encode_split(formats.prompt, row.messages, tokenizer)
-    if not target_ids:
-        raise ConfigError(f"row {row.id} has an empty reply: nothing to train on")
-    if len(prompt_ids) + len(target_ids) <= max_length:
-        return Example(row.id, (*prompt_ids, *target_ids), len(prompt_ids), row.question, truncated=False)
-    return _shortened(row, formats, tokenizer, max_length)
-
-
-def _shortened(row: Row, formats: Formats, tokenizer: Tokenizer, max_length: int) -> Example | None:
+def _shorter_passage(
+    row: Row, question: Question, formats: Formats, tokenizer: SentencePieceTokenizer, max_length: int
+) -> list[Example]:
     """The row with the longest start of its passage that fits, found by bisection over the passage's characters."""
-    if row.question is None or formats.question is None:
-        return None
-    best: Example | None = None
-    low, high = 0, len(row.question.passage)
-    while low < high or best is None:
+    assert formats.question is not None
+    best: list[Example] = []
+    low, high = 0, len(question.passage)
+    while low < high or not best:
         kept = (low + high) // 2
-        question = replace(row.question, passage=row.question.passage[:kept])
-        messages = [*formats.question.messages(replace(question, answer=None)), row.messages[-1]]
-        prompt_ids, target_ids = encode_split(formats.prompt, messages, tokenizer)
-        if len(prompt_ids) + len(target_ids) <= max_length:
-            best = Example(row.id, (*prompt_ids, *target_ids), len(prompt_ids), question, truncated=True)
+        shorter = replace(question, passage=question.passage[:kept])
+        messages = (*formats.question.messages(replace(shorter, answer=None)), row.messages[-1])
+        encoded = encode_conversation(formats.prompt, messages, tokenizer)
+        if _fit(encoded, max_length):
+            best = _examples(Row(row.id, messages, shorter), encoded, truncated=True)
             low = kept + 1
         elif kept == 0:
             break
         else:
             high = kept
     return best
+
+
+def _fewer_turns(row: Row, formats: Formats, tokenizer: SentencePieceTokenizer, max_length: int) -> list[Example]:
+    """The row without as many of its last turns as it takes to fit."""
+    messages: Sequence[Message] = row.messages[:-2]
+    while messages and messages[-1]["role"] == "assistant":
+        encoded = encode_conversation(formats.prompt, messages, tokenizer)
+        if _fit(encoded, max_length):
+            return _examples(row, encoded, truncated=True)
+        messages = messages[:-2]
+    return []
 
 
 def padded(examples: Sequence[Example], padding_id: int) -> tuple[list[list[int]], list[list[int]]]:

@@ -85,6 +85,7 @@ def run(job: Job, reporter: Reporter) -> None:
     from trainer.loop import FitTrainer
     from trainer.model import load_model, trainable_parameters
     from trainer.order import row_order, step_count
+    from trainer.perplexity import rows_to_score
     from trainer.tokenizer import SentencePieceTokenizer
 
     started = time.monotonic()
@@ -92,12 +93,18 @@ def run(job: Job, reporter: Reporter) -> None:
     training = settings.training
     dataset = read_dataset(job.data)
     tokenizer = SentencePieceTokenizer.from_folder(job.base)
-    examples = encode_rows(dataset.train, dataset.formats, tokenizer, training.max_length)
-    validation = encode_rows(dataset.validation, dataset.formats, tokenizer, training.max_length)
+    examples, validation = (
+        encode_rows(rows, dataset.formats, tokenizer, training.max_length, job.work)
+        for rows in (dataset.train, dataset.validation)
+    )
     truncated = sum(example.truncated for example in (*examples, *validation))
     if truncated:
-        reporter.say(f"{truncated} rows lost the end of their passage to training.max_length = {training.max_length}")
+        reporter.say(
+            f"{truncated} rows lost the end of their passage, or their last turns, to "
+            f"training.max_length = {training.max_length}"
+        )
     probes = make_probes(validation, dataset.formats, tokenizer, settings.evaluation.rows, training.seed)
+    others = rows_to_score(validation, settings.evaluation.rows, training.seed)
     steps = step_count(len(examples), job.rows_per_step, steps=training.steps, epochs=training.epochs)
     order = row_order(
         [len(example.ids) for example in examples], steps * job.rows_per_step,
@@ -106,11 +113,12 @@ def run(job: Job, reporter: Reporter) -> None:
     compute, args = _training_arguments(job, steps)
     model = load_model(job, compute, args.device)
     reporter.say(
-        f"{len(examples):,} rows, {steps:,} steps of {job.rows_per_step} rows, {len(probes):,} validation questions; "
+        f"{len(examples):,} rows, {steps:,} steps of {job.rows_per_step} rows, {len(probes):,} validation questions, "
+        f"{len(others):,} other validation rows; "
         f"{trainable_parameters(model):,} parameters to train"
     )
     trainer = FitTrainer(
-        job=job, model=model, args=args, order=order, examples=examples, probes=probes,
+        job=job, model=model, args=args, order=order, examples=examples, probes=probes, others=others,
         padding_id=tokenizer.padding_id, reporter=reporter,
     )  # fmt: skip
     trainer.train(resume_from_checkpoint=_checkpoint_to_resume(trainer))

@@ -24,6 +24,7 @@ from trainer import adapter, checkpoints, metrics
 from trainer.evaluation import Probe, Score, evaluate
 from trainer.examples import IGNORED, Example, padded
 from trainer.job import Job
+from trainer.perplexity import TokenScore, score_tokens
 from trainer.schedule import rate_share
 from trainer.work import BEST_FOLDER, CHECKPOINT_PREFIX, METRICS_FILE, Reporter
 
@@ -93,6 +94,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         order: Sequence[int],
         examples: Sequence[Example],
         probes: Sequence[Probe],
+        others: Sequence[Example],
         padding_id: int,
         reporter: Reporter,
     ) -> None:
@@ -100,11 +102,13 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self.rhythm = Rhythm.of(job, args.max_steps)
         self.examples = examples
         self.probes = probes
+        self.others = others
         self.padding_id = padding_id
         self.reporter = reporter
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.best_score: tuple[float, float] | None = None
         self.last_score: Score | None = None
+        self.last_tokens: TokenScore | None = None
         self.last_loss = float("nan")
         self._reported_at = 0.0
         self._started = time.monotonic()
@@ -170,24 +174,33 @@ class FitTrainer(Trainer):  # type: ignore[misc]
     # -- evaluation -------------------------------------------------------------------------------------------------
 
     def evaluate(self, *_args: Any, **_kwargs: Any) -> dict[str, float]:
-        """Exam accuracy on the probes; a new best adapter is put aside."""
-        score = None
-        if self.probes:
-            score = evaluate(
-                self.model_wrapped, self.probes, batch_size=self.job.settings.evaluation.batch_size,
-                padding_id=self.padding_id, device=self.args.device,
-            )  # fmt: skip
-        self.last_score = score
-        record = {"eval_accuracy": score.accuracy, "eval_loss": score.loss, "eval_rows": score.rows} if score else {}
+        """Exam accuracy on the probes, loss on other validation rows; a new best adapter is put aside."""
+        how: dict[str, Any] = {
+            "batch_size": self.job.settings.evaluation.batch_size,
+            "padding_id": self.padding_id,
+            "device": self.args.device,
+        }
+        record: dict[str, float] = {}
+        score = evaluate(self.model_wrapped, self.probes, **how) if self.probes else None
         if score:
+            record |= {"eval_accuracy": score.accuracy, "eval_loss": score.loss, "eval_rows": score.rows}
+        tokens = score_tokens(self.model_wrapped, self.others, **how) if self.others else None
+        if tokens:
+            record |= {
+                "token_loss": tokens.loss, "perplexity": tokens.perplexity,
+                "token_accuracy": tokens.accuracy, "token_rows": tokens.rows,
+            }  # fmt: skip
+        self.last_score, self.last_tokens = score, tokens
+        if record:
             self._record(record)
-        self._keep_if_best(score)
+        self._keep_if_best(score, tokens)
         return record
 
-    def _keep_if_best(self, score: Score | None) -> None:
-        """Without validation rows the last adapter is the best."""
+    def _keep_if_best(self, score: Score | None, tokens: TokenScore | None) -> None:
+        """Exam accuracy decides, else the loss on other rows; without validation rows the last adapter is the best."""
         step = self.state.global_step
-        rank = (score.accuracy, -score.loss) if score else (float(step), 0.0)
+        others = -tokens.loss if tokens else float(step)
+        rank = (score.accuracy, -score.loss) if score else (others, 0.0)
         if step == 0 or (self.best_score and rank <= self.best_score):
             return
         self.best_score = rank
@@ -197,8 +210,16 @@ class FitTrainer(Trainer):  # type: ignore[misc]
             folder.mkdir(exist_ok=True)
             with staged_file(folder / adapter.WEIGHTS_FILE) as path:
                 adapter.save_weights(path, weights)
-            accuracy, rows = (score.accuracy, score.rows) if score else (None, 0)
-            write_json(folder / BEST_FILE, {"step": step, "accuracy": accuracy, "rows": rows, "rank": list(rank)})
+            best = {
+                "step": step,
+                "accuracy": score.accuracy if score else None,
+                "rows": score.rows if score else 0,
+                "perplexity": tokens.perplexity if tokens else None,
+                "token_accuracy": tokens.accuracy if tokens else None,
+                "token_rows": tokens.rows if tokens else 0,
+                "rank": list(rank),
+            }
+            write_json(folder / BEST_FILE, best)
 
     def gathered_weights(self) -> dict[str, torch.Tensor]:
         """The adapter in f32. Every rank must call this."""
@@ -246,8 +267,12 @@ class FitTrainer(Trainer):  # type: ignore[misc]
             metrics.append(self.job.work / METRICS_FILE, {"step": step, "epoch": epoch, **values, "seconds": seconds})
 
     def _report(self) -> None:
-        accuracy = f", accuracy {self.last_score.accuracy:.1%}" if self.last_score else ""
-        self.reporter.progress(self.state.global_step, self.state.max_steps, f"loss {self.last_loss:.4f}{accuracy}")
+        note = f"loss {self.last_loss:.4f}"
+        if self.last_score:
+            note += f", accuracy {self.last_score.accuracy:.1%}"
+        if self.last_tokens:
+            note += f", validation perplexity {self.last_tokens.perplexity:.2f}"
+        self.reporter.progress(self.state.global_step, self.state.max_steps, note)
 
 
 class _Conductor(TrainerCallback):  # type: ignore[misc]

@@ -37,12 +37,13 @@ def truncate(path: Path, step: int) -> None:
 
 
 def draw_plots(records: Sequence[Record], folder: Path) -> None:
-    """Write loss.png, learning_rate.png and, where there were evaluations, accuracy.png."""
+    """Write loss.png, learning_rate.png and, where there were such evaluations, accuracy.png and perplexity.png."""
     folder.mkdir(parents=True, exist_ok=True)
     for key, title in (
         ("loss", "training loss"),
         ("learning_rate", "learning rate"),
         ("eval_accuracy", "exam accuracy"),
+        ("perplexity", "perplexity of other validation rows"),
     ):
         points = [(record["step"], record[key]) for record in records if record.get(key) is not None]
         if points:

@@ -62,6 +62,17 @@ class SentencePieceTokenizer:
         ids: list[int] = self._processor.encode(text, out_type=int)
         return ids
 
+    def document(self, text: str) -> list[int]:
+        """Ids of a document for pre-training: the text between the vocabulary's BOS, where it has one, and EOS.
+
+        Raises:
+            ConfigError: the vocabulary has no EOS.
+        """
+        begin, end = int(self._processor.bos_id()), int(self._processor.eos_id())
+        if end < 0:
+            raise ConfigError("the base model's tokenizer has no token that ends a text")
+        return [*([begin] if begin >= 0 else []), *self.plain(text), end]
+
     def special(self, token: str) -> int:
         """Id of a special token; ConfigError if the vocabulary lacks it."""
         if token in self._added:

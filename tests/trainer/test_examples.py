@@ -15,7 +15,7 @@ from configs.formats import Formats
 from tests import tiny
 from trainer.datasets.folder import Row
 from trainer.evaluation import make_probe
-from trainer.examples import IGNORED, encode_row, encode_rows, padded
+from trainer.examples import IGNORED, Example, encode_row, encode_rows, padded
 from trainer.tokenizer import SentencePieceTokenizer
 
 FORMATS = Formats.load("alpaca2", "formosa")
@@ -24,6 +24,11 @@ FORMATS = Formats.load("alpaca2", "formosa")
 def row_of(question: Question, id_: str = "1") -> Row:
     assert FORMATS.question is not None
     return Row(id_, tuple(FORMATS.question.messages(question)), question)
+
+
+def encoded(question: Question, tokenizer: SentencePieceTokenizer, max_length: int = 1536) -> Example:
+    (example,) = encode_row(row_of(question), FORMATS, tokenizer, max_length)
+    return example
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +48,7 @@ def independent_ids(model: Path, row: Row) -> list[int]:
 
 def test_ids_are_those_of_sentencepiece(tokenizer: SentencePieceTokenizer, tiny_base: Path) -> None:
     for question in tiny.questions(30):
-        example = encode_row(row_of(question), FORMATS, tokenizer, 1536)
-        assert example is not None
+        example = encoded(question, tokenizer)
         assert list(example.ids) == independent_ids(tiny_base / "tokenizer.model", row_of(question))
 
 
@@ -63,15 +67,13 @@ def test_ids_are_those_of_sentencepiece_on_the_real_sheet(shared_data: Path) -> 
         sheet = read_questions(shared_data / "formosa" / "AI.xlsx", need_answers=True)
         rows = [row_of(row.question, row.id) for row in sheet.rows[::27] if row.question]
         for row in rows:
-            example = encode_row(row, FORMATS, exact, 1536)
-            assert example is not None
+            (example,) = encode_row(row, FORMATS, exact, 1536)
             assert not example.truncated
             assert list(example.ids) == independent_ids(model, row)
 
 
 def test_the_reply_and_its_end_are_trained_and_nothing_else(tokenizer: SentencePieceTokenizer) -> None:
-    example = encode_row(row_of(tiny.questions(1)[0]), FORMATS, tokenizer, 1536)
-    assert example is not None
+    example = encoded(tiny.questions(1)[0], tokenizer)
     trained = [label for label in example.labels if label != IGNORED]
     assert [tokenizer.piece(id_) for id_ in trained] == ["▁", "4", "</s>"]
     assert example.labels[-3:] == list(example.ids[-3:])
@@ -80,8 +82,7 @@ def test_the_reply_and_its_end_are_trained_and_nothing_else(tokenizer: SentenceP
 
 def test_a_row_cannot_write_special_tokens(tokenizer: SentencePieceTokenizer) -> None:
     question = Question("他說</s><s>[INST]\x00<|im_end|>🦜", "問</s>？", ("</s>", "<s>"), 2)
-    example = encode_row(row_of(question), FORMATS, tokenizer, 1536)
-    assert example is not None
+    example = encoded(question, tokenizer)
     assert [place for place, id_ in enumerate(example.ids) if id_ in (1, 2)] == [0, len(example.ids) - 1]
 
 
@@ -95,17 +96,12 @@ def test_truncation_keeps_question_options_and_answer(
     passage: str, options: list[str], spare: int, tokenizer: SentencePieceTokenizer
 ) -> None:
     question = Question(passage, "問題在這裡？", tuple(options), len(options))
-    whole = encode_row(row_of(question), FORMATS, tokenizer, 100_000)
-    bare = encode_row(
-        row_of(Question("", question.question, question.choices, question.answer)), FORMATS, tokenizer, 100_000
-    )
-    assert whole is not None
-    assert bare is not None
+    whole = encoded(question, tokenizer, 100_000)
+    bare = encoded(Question("", question.question, question.choices, question.answer), tokenizer, 100_000)
     limit = len(bare.ids) + spare
-    cut = encode_row(row_of(question), FORMATS, tokenizer, limit)
-    assert cut is not None
+    cut = encoded(question, tokenizer, limit)
     assert len(cut.ids) <= limit
-    assert cut.ids[cut.prompt_length :] == whole.ids[whole.prompt_length :]
+    assert [cut.ids[slice(*span)] for span in cut.trained] == [whole.ids[slice(*span)] for span in whole.trained]
     assert cut.truncated == (len(whole.ids) > limit)
     assert cut.question is not None
     assert passage.startswith(cut.question.passage)

@@ -188,17 +188,6 @@ def test_half_a_surrogate_pair_is_a_rejected_row(tmp_path: Path) -> None:
     assert (json.loads(out)["train"], json.loads(out)["rejected"]) == (1, 1)
 
 
-def test_the_share_is_met_as_near_as_groups_allow() -> None:
-    from trainer.datasets.split import validation_places
-
-    passages = [f"p{number // 3}" for number in range(30)]
-    for seed in range(20):
-        assert len(validation_places(passages, 0.2, seed)) == 6
-        assert len(validation_places(passages, 0.25, seed)) in (6, 9)
-    assert validation_places(["a"] * 10, 0.2, 0) == set()
-    assert len(validation_places([f"a{'  ' * (n % 2)}" for n in range(10)] + ["b"] * 2, 0.2, 0)) == 2
-
-
 @pytest.mark.shared
 @pytest.mark.slow
 def test_the_real_sheet_is_accounted_for_to_the_row(shared_data: Path, tmp_path: Path) -> None:

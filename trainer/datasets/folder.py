@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,26 @@ class Row:
 
     id: str
     messages: tuple[Message, ...]
+    """The conversation; empty where the row is raw text."""
     question: Question | None = None
     """The exam question behind the messages, where there is one."""
+    text: str = ""
+    """Raw text, for continued pre-training."""
+
+    @property
+    def asked(self) -> str:
+        """The text, or the first message of the user."""
+        return self.text or next(part["content"] for part in self.messages if part["role"] == "user")
+
+    @property
+    def characters(self) -> int:
+        """Length of the text, or of all messages."""
+        return len(self.text) + sum(len(part["content"]) for part in self.messages)
 
     def to_json(self) -> str:
         """The record as one line of JSON, without the line end."""
-        record: dict[str, Any] = {"id": self.id, "messages": list(self.messages)}
+        record: dict[str, Any] = {"id": self.id}
+        record |= {"text": self.text} if self.text else {"messages": list(self.messages)}
         if self.question:
             asked = self.question
             record["exam"] = {
@@ -48,6 +61,8 @@ class Row:
     def from_json(cls, line: str) -> Row:
         """Read one line; KeyError, TypeError or ValueError where it is no record."""
         record = json.loads(line)
+        if "text" in record:
+            return cls(str(record["id"]), (), text=str(record["text"]))
         exam = record.get("exam")
         question = None
         if exam:
@@ -56,40 +71,35 @@ class Row:
         return cls(str(record["id"]), messages, question)
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A row of a sheet that was left out, and why."""
+class RowFile:
+    """The rows of train.jsonl or validation.jsonl, read from the file whenever they are gone through."""
 
-    file: str
-    row: int
-    id: str
-    reason: str
-    question: str
+    def __init__(self, path: Path, rows: int) -> None:
+        self._path = path
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __iter__(self) -> Iterator[Row]:
+        """All rows in order; ConfigError names the line that is no record."""
+        with self._path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield Row.from_json(line)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise ConfigError(f"{self._path} line {number} is not a training record: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """A dataset folder as `fit` reads it."""
 
-    train: tuple[Row, ...]
-    validation: tuple[Row, ...]
+    train: RowFile
+    validation: RowFile
     formats: Formats
     sha256: str
     """Hash over both row files and the formats: what a training run depends on."""
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write one JSON record a line."""
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(row.to_json() + "\n" for row in rows)
-
-
-def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
-    """Write the rows left out as a CSV for people: UTF-8 with BOM, CRLF, minimal quoting."""
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(REJECTED_COLUMNS)
-        writer.writerows((entry.file, entry.row, entry.id, entry.reason, entry.question) for entry in rejected)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -133,26 +143,15 @@ def content_sha256(row_files: Mapping[str, str], formats: str) -> str:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read a dataset folder whole.
+    """Open a dataset folder.
 
     Raises:
         ConfigError: it is missing, damaged or was changed after `prepare`, or has no training rows.
     """
     meta = read_meta(folder)
     sha256 = dataset_sha256(folder, meta)
-    train, validation = read_rows(folder / TRAIN_FILE), read_rows(folder / VALIDATION_FILE)
+    train = RowFile(folder / TRAIN_FILE, meta["train"])
+    validation = RowFile(folder / VALIDATION_FILE, meta["validation"])
     if not train:
         raise ConfigError(f"{folder} has no training rows", hint=f"see {folder / REJECTED_FILE}")
     return Dataset(train, validation, Formats.from_toml(meta["formats"], str(folder / DATASET_FILE)), sha256)
-
-
-def read_rows(path: Path) -> tuple[Row, ...]:
-    """Read a row file; ConfigError names the line that is no record."""
-    rows = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                rows.append(Row.from_json(line))
-            except (KeyError, TypeError, ValueError) as error:
-                raise ConfigError(f"{path} line {number} is not a training record: {error}") from error
-    return tuple(rows)

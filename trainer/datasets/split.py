@@ -1,29 +1,105 @@
-"""The grouped split: rows that share a passage never fall on both sides."""
+"""The grouped split: rows on one text, or on versions of it that begin or end alike, never fall on both sides.
+
+Few rows are split exactly, and what begins or ends alike stays together. Of many, what ends alike does, and no more is
+held than a count for each of 65,536 ranges of the hashes.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+FEW_ROWS = 200_000
+_LETTERS = 50
+_SPAN = 4 * _LETTERS
+_RANGE_BITS = 16
 
 
-def validation_places(passages: Sequence[str], share: float, seed: int) -> set[int]:
-    """Places of the rows to validate on: whole groups of one passage, as near to `share` of the rows as groups allow.
+def group_of(text: str) -> int:
+    """64-bit hash of a text's last 50 letters and digits: versions of one text share them more often than not."""
+    return _hash("".join(filter(str.isalnum, text[-_SPAN:]))[-_LETTERS:])
 
-    Two passages are one if they differ in surrounding white space only.
+
+def opening_of(text: str) -> int:
+    """64-bit hash of a text's first 50 letters and digits."""
+    return _hash("".join(filter(str.isalnum, text[:_SPAN]))[:_LETTERS])
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
+
+
+def validation_rule(
+    texts: Callable[[], Iterable[tuple[int, int]]], rows: int, share: float, seed: int, *, few: int = FEW_ROWS
+) -> Callable[[int], bool]:
+    """Whether a group is validated on.
+
+    Args:
+        texts: gives (group, opening) of every row, as often as it is asked; opening 0 is none.
+        rows: how many there are.
+        share: of the rows, 0..1.
+        few: the most rows that are split group by group.
     """
-    groups: dict[str, list[int]] = {}
-    for place, passage in enumerate(passages):
-        groups.setdefault(passage.strip(), []).append(place)
-    shuffled = list(groups.values())
+    if rows <= few:
+        versions = _Versions()
+        counts = Counter(versions.join(group, opening) for group, opening in texts())
+        # Two groups may have been joined after rows of each were counted.
+        joined: Counter[int] = Counter()
+        for group, count in counts.items():
+            joined[versions.first(group)] += count
+        chosen = validation_groups(joined, share, seed)
+        return lambda group: versions.first(group) in chosen
+    ranges = validation_groups(Counter(_range(group) for group, _ in texts()), share, seed)
+    return lambda group: _range(group) in ranges
+
+
+class _Versions:
+    """Groups that have an opening in common, joined under the one that came first (union-find)."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, int] = {}
+        self._group_of_opening: dict[int, int] = {}
+
+    def join(self, group: int, opening: int) -> int:
+        """Take one row; returns the group it belongs to for now."""
+        found = self.first(group)
+        if opening:
+            earlier = self.first(self._group_of_opening.setdefault(opening, found))
+            if earlier != found:
+                self._before[found] = earlier
+            return earlier
+        return found
+
+    def first(self, group: int) -> int:
+        """The first of the groups that this one is joined with."""
+        while (earlier := self._before.get(group, group)) != group:
+            self._before[group] = self._before.get(earlier, earlier)
+            group = earlier
+        return group
+
+
+def validation_groups(counts: Mapping[int, int], share: float, seed: int) -> set[int]:
+    """Groups to validate on, as near to `share` of the rows as whole groups allow.
+
+    Args:
+        counts: rows of each group.
+    """
+    shuffled = list(counts)
     random.Random(seed).shuffle(shuffled)  # noqa: S311  a split needs no secrecy
-    wanted = round(len(passages) * share)
-    chosen: list[list[int]] = []
-    left_out: list[list[int]] = []
+    wanted = round(sum(counts.values()) * share)
+    chosen: set[int] = set()
     for group in shuffled:
-        fits = len(group) <= wanted
-        (chosen if fits else left_out).append(group)
-        wanted -= len(group) if fits else 0
-    smallest = min(left_out, key=len, default=[])
-    if smallest and len(smallest) - wanted < wanted:
-        chosen.append(smallest)
-    return {place for group in chosen for place in group}
+        if counts[group] <= wanted:
+            chosen.add(group)
+            wanted -= counts[group]
+    left_out = (group for group in shuffled if group not in chosen)
+    smallest = min(left_out, key=counts.__getitem__, default=None)
+    if smallest is not None and counts[smallest] - wanted < wanted:
+        chosen.add(smallest)
+    return chosen
+
+
+def _range(group: int) -> int:
+    return group >> (64 - _RANGE_BITS)

@@ -1,0 +1,173 @@
+"""Records of a file, one after another: jsonl, json and txt stream, so that a corpus need not fit in memory."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from configs.encodings import decode_file
+from configs.errors import ConfigError
+from configs.records import Table, json_decoder, read_table
+
+STREAMED = (".txt", ".jsonl", ".json")
+_CHUNK = 1 << 20
+_WHITE_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: its place in the file counted from 1, and its cells by column, or what is wrong with it."""
+
+    number: int
+    cells: Mapping[str, Any]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file whose records can be read, again and again."""
+
+    path: Path
+    columns: tuple[str, ...]
+    """Of a table all columns, of a stream those of its first record; a line of text is the column `text`."""
+    first: Mapping[str, Any]
+    """The cells of the first record that has any."""
+    notes: tuple[str, ...]
+    """Sentences a person should read."""
+    table: Table | None
+    """The whole table, where the file is one."""
+    records: Callable[[], Iterator[Record]]
+
+
+def open_source(path: Path, encoding: str = "") -> SourceFile:
+    """Look into a file: what it is, and its columns.
+
+    Raises:
+        ConfigError: it is missing, of an unknown kind, damaged or empty.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} is a folder" if path.is_dir() else f"{path} does not exist", hint="name a sheet")
+    if path.suffix.lower() not in STREAMED:
+        table = read_table(path, encoding=encoding)
+        rows = table.rows
+        return SourceFile(
+            path, table.columns, rows[0], table.notes, table,
+            lambda: (Record(number, cells) for number, cells in enumerate(rows, 1)),
+        )  # fmt: skip
+    encoding, note = _encoding(path, encoding)
+    parse = _parser(path, encoding)
+
+    def records() -> Iterator[Record]:
+        with _opened(path, encoding) as file:
+            yield from parse(file)
+
+    first = next((record for record in records() if record.cells), None)
+    if first is None:
+        error = next((record.error for record in records()), "")
+        raise ConfigError(f"{path} has no record that can be read: {error}" if error else f"{path} is empty")
+    return SourceFile(path, tuple(first.cells), first.cells, (note,) if note else (), None, records)
+
+
+def _parser(path: Path, encoding: str) -> Callable[[TextIO], Iterator[Record]]:
+    """What reads this file's records: by its suffix, and a txt by whether its first line is a JSON object."""
+    if path.suffix.lower() == ".json":
+        return lambda file: _array_items(file, path)
+    if path.suffix.lower() == ".jsonl":
+        return _json_lines
+    with _opened(path, encoding) as file:
+        line = next((line for line in file if line.strip()), "")
+    return _text_lines if _parsed(line, 1).error else _json_lines
+
+
+def _json_lines(file: TextIO) -> Iterator[Record]:
+    filled = (line for line in file if line.strip())
+    return (_parsed(line, number) for number, line in enumerate(filled, 1))
+
+
+def _text_lines(file: TextIO) -> Iterator[Record]:
+    filled = (line for line in file if line.strip())
+    return (Record(number, {"text": line.rstrip("\r\n")}) for number, line in enumerate(filled, 1))
+
+
+def _parsed(line: str, number: int) -> Record:
+    try:
+        value = _DECODE(line)
+    except (ValueError, RecursionError) as error:
+        return Record(number, {}, f"not valid JSON: {error}")
+    return _record(value, number)
+
+
+def _record(value: Any, number: int) -> Record:
+    if not isinstance(value, dict):
+        return Record(number, {}, "not an object with named fields")
+    return Record(number, value)
+
+
+def _array_items(file: TextIO, path: Path) -> Iterator[Record]:
+    """The items of a JSON array, decoded one by one from a buffer that holds little more than one item."""
+    decode = json_decoder().raw_decode
+    buffer, number = file.read(_CHUNK), 0
+    at = _filled(buffer, 0)
+    if buffer[at : at + 1] != "[":
+        raise ConfigError(f"{path} must hold a list of records", hint="one record a line is a .jsonl file")
+    at = _filled(buffer, at + 1)
+    while buffer[at : at + 1] != "]":
+        try:
+            value, end = decode(buffer, at)
+            end = _filled(buffer, end)
+            if buffer[end : end + 1] not in (",", "]"):  # at the buffer's end it is seen once more is read
+                raise ValueError(f"after record {number + 1} it does not go on")
+        except (ValueError, RecursionError) as error:
+            more = file.read(max(_CHUNK, len(buffer)))
+            if not more:
+                raise ConfigError(f"{path} is not valid JSON: {error}") from error
+            buffer, at = buffer[at:] + more, 0
+            at = _filled(buffer, at)
+            continue
+        number += 1
+        yield _record(value, number)
+        at = _filled(buffer, end + 1) if buffer[end] == "," else end
+
+
+def _filled(text: str, at: int) -> int:
+    """Place of the first character from `at` on that is no white space."""
+    found = _WHITE_SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _encoding(path: Path, named: str) -> tuple[str, str]:
+    """(encoding, note on it): UTF-8 where the whole file, read in pieces, is that; else what `decode_file` takes."""
+    if named:
+        return named, ""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_CHUNK):
+                decoder.decode(piece)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        decoded = decode_file(path)
+        return decoded.encoding, decoded.note
+    return "utf-8-sig", ""
+
+
+@contextmanager
+def _opened(path: Path, encoding: str) -> Iterator[TextIO]:
+    """The file as text, strictly decoded; a line ends where the file has a line feed."""
+    try:
+        with path.open(encoding=encoding, newline="\n") as file:
+            yield file
+    except UnicodeError as error:
+        raise ConfigError(f"{path} is not text in {encoding}", hint="leave --encoding out, and it is found") from error
+    except LookupError:
+        raise ConfigError(
+            f"there is no encoding '{encoding}'", hint="utf-8, cp950, big5hkscs, gb18030, utf-16, …"
+        ) from None
+
+
+_DECODE = json_decoder().decode
