@@ -29,5 +29,5 @@ def load_engine(options: ModelOptions, *, on_progress: Callable[[float], bool] |
     from runtime.llama_engine import LlamaEngine
     from runtime.llama_trial import try_model
 
-    try_model(plan)
+    try_model(plan, on_progress)
     return LlamaEngine(plan, on_progress)

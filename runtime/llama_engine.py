@@ -10,7 +10,6 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from configs.errors import ConfigError, ToolError
 from configs.formats import Formats
 from configs.prompt import Tokenizer
 from runtime.interface import Sampling, ScoreRequest
+from runtime.llama_calls import Call
 from runtime.llama_cells import GenerationContext
 from runtime.llama_context import AbortedError, ScoringContext
 from runtime.llama_library import physical_cores
@@ -58,9 +58,9 @@ class LlamaEngine:
         self._scoring: ScoringContext | None = None
         self._generation: GenerationContext | None = None
         self._scheduler = Scheduler(self._generation_context, options.parallel)
-        self._calls: deque[_Call] = deque()
-        self._barrier: _Call | None = None
-        self._inbox: queue.SimpleQueue[Reply | _Call | None] = queue.SimpleQueue()
+        self._calls: deque[Call] = deque()
+        self._barrier: Call | None = None
+        self._inbox: queue.SimpleQueue[Reply | Call | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="llama", daemon=True)
         self._thread.start()
@@ -96,13 +96,13 @@ class LlamaEngine:
         return reply.stream
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        scores: list[list[float]] = self._run(_Call(lambda: self._score(requests)))
+        scores: list[list[float]] = self._run(Call(lambda: self._score(requests)))
         return scores
 
     def set_adapters(self, adapters: Sequence[tuple[Path, float]]) -> tuple[str, ...]:
         plan = plan_adapters(self._plan, adapters)
         try_model(plan)
-        self._run(_Call(lambda: self._exchange(plan), alone=True))
+        self._run(Call(lambda: self._exchange(plan), alone=True))
         return plan.notes
 
     def close(self) -> None:
@@ -112,12 +112,12 @@ class LlamaEngine:
         self._inbox.put(None)
         self._thread.join()
 
-    def _put(self, work: Reply | _Call) -> None:
+    def _put(self, work: Reply | Call) -> None:
         if self._closing.is_set():
             raise ToolError("the engine is closed")
         self._inbox.put(work)
 
-    def _run(self, call: _Call) -> Any:
+    def _run(self, call: Call) -> Any:
         """Have the engine's thread make a call, and wait for what it returns."""
         self._put(call)
         return call.result()
@@ -152,13 +152,13 @@ class LlamaEngine:
                 return True
             if isinstance(work, Reply):
                 self._scheduler.submit(work)
-            elif isinstance(work, _Call) and work.alone:
+            elif isinstance(work, Call) and work.alone:
                 self._barrier = work
             elif work:
                 self._calls.append(work)
         return False
 
-    def _left_over(self) -> list[_Call]:
+    def _left_over(self) -> list[Call]:
         """What arrived while the engine closed; replies among it end as cancelled."""
         calls = []
         while not self._inbox.empty():
@@ -211,33 +211,3 @@ class LlamaEngine:
                 aborted=lambda: self._closing.is_set() or self._scheduler.aborted,
             )
         return self._generation
-
-
-class _Call:
-    """A function for the engine's thread, and a place to wait for what it returns.
-
-    Args:
-        alone: nothing else may be running, and what was submitted before has ended.
-    """
-
-    def __init__(self, function: Callable[[], Any], *, alone: bool = False) -> None:
-        self.alone = alone
-        self._function = function
-        self._future: Future[Any] = Future()
-
-    def run(self) -> None:
-        try:
-            self._future.set_result(self._function())
-        except Exception as error:  # noqa: BLE001  the thread must outlive every failure
-            self.fail(error)
-
-    def fail(self, error: BaseException) -> None:
-        self._future.set_exception(ToolError("the engine was closed") if isinstance(error, AbortedError) else error)
-
-    def result(self) -> Any:
-        while True:
-            try:
-                return self._future.result(timeout=0.5)  # Ctrl-C cannot interrupt an endless wait on Windows
-            except TimeoutError:
-                if self._future.done():
-                    raise

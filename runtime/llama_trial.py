@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,25 +20,35 @@ from runtime.models import ModelPlan
 logger = logging.getLogger(__name__)
 
 _SECONDS = 120
+_POLL_SECONDS = 0.05
 _MOST_GRAMMAR_BYTES = 1 << 20
 _MODULE = "runtime.llama_child"
 _CHILD_ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "GGML_NO_BACKTRACE": "1"}
 
 
-def try_model(plan: ModelPlan) -> None:
+def try_model(plan: ModelPlan, on_progress: Callable[[float], bool] | None = None) -> None:
     """Load the model and its adapters in a child, and evaluate two tokens.
 
     That reads the weights once, which the load that follows then finds in memory; where they are larger than the
     memory that is free, only what needs no weights is tried.
 
+    Args:
+        on_progress: called with 0 while the child works; returning False gives the load up.
+
     Raises:
-        ToolError: llama.cpp refuses one of the files, or dies of it.
+        ToolError: llama.cpp refuses one of the files, or dies of it, or the load was given up.
     """
     paths = [str(plan.options.model.absolute()), *(str(header.path.absolute()) for header, _ in plan.adapters)]
     files = " with ".join([str(plan.options.model), *(str(header.path) for header, _ in plan.adapters)])
     size = plan.header.size_bytes + sum(header.size_bytes for header, _ in plan.adapters)
     seconds = _SECONDS + 20 * (size >> 30)
-    reason = _ask(["compute" if size < _free_bytes() else "shapes", *paths], b"", files, seconds)
+    reason = _ask(
+        ["compute" if size < _free_bytes() else "shapes", *paths],
+        b"",
+        files,
+        seconds,
+        lambda: not on_progress or on_progress(0.0),
+    )
     if reason:
         raise ToolError(reason if reason.startswith("llama.cpp") else f"llama.cpp cannot load {files}: {reason}")
 
@@ -59,18 +71,28 @@ def try_grammar(grammar: str) -> None:
         raise ConfigError(f"llama.cpp cannot read the grammar: {reason}", hint="its rule `root` is the whole reply")
 
 
-def _ask(arguments: Sequence[str], standard_input: bytes, name: str, seconds: int) -> str | None:
+def _ask(
+    arguments: Sequence[str], standard_input: bytes, name: str, seconds: int, go_on: Callable[[], bool] = lambda: True
+) -> str | None:
     """Run the child; what llama.cpp refused, or None."""
-    try:
-        done = subprocess.run(
+    with tempfile.TemporaryFile() as given:
+        given.write(standard_input)
+        given.seek(0)
+        child = subprocess.Popen(
             [sys.executable, "-P", "-m", _MODULE, *arguments],
-            input=standard_input,
-            capture_output=True,
-            timeout=seconds,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_CHILD_ENVIRONMENT},
         )
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"llama.cpp does not come to an end with {name}", hint="it is damaged or hostile") from None
+    with child:
+        try:
+            done = _wait(child, time.monotonic() + seconds, go_on)
+        except BaseException:  # Ctrl-C too: nobody waits for it any more
+            child.kill()
+            raise
+    if done is None:
+        raise ToolError(f"llama.cpp does not come to an end with {name}", hint="it is damaged or hostile")
     logger.debug("the child on %s: code %s, %s", name, done.returncode, done.stderr[-2000:])
     if done.returncode < 0:
         raise ToolError(
@@ -85,6 +107,26 @@ def _ask(arguments: Sequence[str], standard_input: bytes, name: str, seconds: in
             f"the child process that tries {name} ended with code {done.returncode}: {lines[-1] if lines else ''}"
         ) from None
     return _parser_error(done.stderr) or refused if refused else None
+
+
+def _wait(
+    child: subprocess.Popen[bytes], until: float, go_on: Callable[[], bool]
+) -> subprocess.CompletedProcess[bytes] | None:
+    """What the child said, or None if its time is over.
+
+    Raises:
+        ToolError: `go_on` says no.
+    """
+    while time.monotonic() < until:
+        try:
+            out, err = child.communicate(timeout=_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if not go_on():
+                raise ToolError("the load was given up") from None
+            continue
+        return subprocess.CompletedProcess([], child.returncode, out, err)
+    child.kill()
+    return None
 
 
 def _free_bytes() -> int:

@@ -16,6 +16,7 @@ import pytest
 from configs.errors import ConfigError, MachineError, ToolError
 from configs.formats import Formats
 from runtime import llama_trial
+from runtime.engine import load_engine
 from runtime.interface import ModelOptions
 from runtime.models import plan_model
 from tests.runtime import make_gguf
@@ -175,6 +176,15 @@ def test_a_child_that_dies_takes_nobody_with_it(
     monkeypatch.setenv("BAD_CHILD", what)
     with pytest.raises(error, match=sentence):
         llama_trial.try_model(plan_model(ModelOptions(models / "model.gguf")))
+
+
+def test_a_load_can_be_given_up_while_the_child_works(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_trial, "_MODULE", "tests.runtime.bad_child")
+    monkeypatch.setenv("BAD_CHILD", "hangs")
+    shares = []
+    with pytest.raises(ToolError, match="given up"):
+        load_engine(ModelOptions(models / "model.gguf"), on_progress=lambda share: shares.append(share) or False)
+    assert shares == [0.0]
 
 
 def test_a_grammar_that_overflows_the_stack_ends_in_a_sentence() -> None:
