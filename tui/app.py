@@ -12,13 +12,15 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from tui import words
+from tui.chats.keeper import ChatKeeper
 from tui.screens.chat import ChatScreen
 from tui.screens.help import HelpScreen
 from tui.theme import NIGHT, THEMES
+from tui.words import APP_NAME, words
 from tui.worker import ChatWorker
 
 # By name: Windows lacks SIGHUP. A shell reports 128 + the signal's number.
+_THEME = "theme"
 _LEAVING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
@@ -27,30 +29,32 @@ class ChatApp(App[None]):
 
     Args:
         worker: not started yet; the chat screen starts it when it can show what it says.
-        model_label: the model's name as people know it.
+        keeper: holds the chat to begin with.
     """
 
-    TITLE = words.APP_NAME
+    TITLE = APP_NAME
     CSS_PATH = "styles.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="help", priority=True),
         Binding("ctrl+q", "quit", "Quit", id="quit", priority=True),
     ]
 
-    def __init__(self, worker: ChatWorker, *, model_label: str) -> None:
+    def __init__(self, worker: ChatWorker, keeper: ChatKeeper) -> None:
         super().__init__()
         self.failure: Exception | None = None
         """What ended the app, to be told when the terminal is itself again."""
         self._worker = worker
-        self._model_label = model_label
+        self._keeper = keeper
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = NIGHT.name
+        chosen = keeper.preference(_THEME)
+        self.theme = chosen if chosen in self.available_themes else NIGHT.name
 
     def get_default_screen(self) -> Screen[None]:
-        return ChatScreen(self._worker, self._model_label)
+        return ChatScreen(self._worker, self._keeper)
 
     def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, lambda theme: self._keeper.prefer(_THEME, theme.name))
         loop = asyncio.get_running_loop()
         for name in _LEAVING_SIGNALS:
             number = getattr(signal, name, None)
@@ -63,7 +67,7 @@ class ChatApp(App[None]):
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(number, lambda: self.exit(return_code=128 + number))
 
-    def on_chat_screen_load_error(self, event: ChatScreen.LoadError) -> None:
+    def on_talk_screen_load_error(self, event: ChatScreen.LoadError) -> None:
         """Leave: the command reports the error when the screen is gone."""
         self.failure = event.error
         self.exit(return_code=getattr(event.error, "exit_code", 1))
@@ -89,8 +93,12 @@ class ChatApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, ChatScreen):
-            yield SystemCommand(*words.COMMAND_NEW, screen.action_new_conversation)
-            yield SystemCommand(*words.COMMAND_STOP, screen.action_stop)
-        yield SystemCommand(*words.COMMAND_THEME, self.action_change_theme)
-        yield SystemCommand(*words.COMMAND_HELP, self.action_help)
-        yield SystemCommand(*words.COMMAND_QUIT, self.action_quit)
+            yield SystemCommand(*words().palette["new"], screen.action_new_conversation)
+            yield SystemCommand(*words().palette["chats"], screen.action_chats)
+            yield SystemCommand(*words().palette["stop"], screen.action_stop)
+            yield SystemCommand(*words().palette["regen"], screen.action_regenerate)
+            yield SystemCommand(*words().palette["continue"], screen.action_continue)
+            yield SystemCommand(*words().palette["raw"], screen.action_raw)
+        yield SystemCommand(*words().palette["theme"], self.action_change_theme)
+        yield SystemCommand(*words().palette["help"], self.action_help)
+        yield SystemCommand(*words().palette["quit"], self.action_quit)

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from configs.errors import ConfigError
 from tui.settings import ChatSettings, Load
+from tui.words import choose
 
 _LEAVE_WITHIN_S = 0.5
 
@@ -20,6 +21,7 @@ def chat(settings: ChatSettings, load: Load, *, no_tui: bool = False) -> int:
         ConfigError: there is nothing to read from.
         ToolError: the model could not be loaded, or could not answer a pipe.
     """
+    choose(settings.language)
     streams = (sys.stdin, sys.stdout, sys.stderr)
     if no_tui or not can_show_screen(streams, os.environ):
         from tui.plain import chat_plainly
@@ -45,14 +47,17 @@ def chat_on_screen(settings: ChatSettings, load: Load) -> int:
         ToolError: the model could not be loaded (raised when the terminal is itself again).
     """
     from tui.app import ChatApp
+    from tui.opening import open_keeper
     from tui.worker import ChatWorker
 
-    worker = ChatWorker(load, system=settings.system, sampling=settings.sampling)
-    app = ChatApp(worker, model_label=settings.model_label)
+    keeper = open_keeper(settings)
+    worker = ChatWorker(load)
+    app = ChatApp(worker, keeper)
     try:
         app.run()
     finally:
         gone = worker.close(_LEAVE_WITHIN_S)
+        keeper.close()
     if app.failure is not None:
         raise app.failure
     code = app.return_code or 0

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
+
+if TYPE_CHECKING:
+    from configs.prompt import PromptFormat
 
 
 @dataclass
@@ -23,6 +27,8 @@ class ModelReady(Message):
     """Tokens."""
     notes: tuple[str, ...]
     """What a person should know about how it was loaded."""
+    prompt_format: PromptFormat
+    """How the model reads a conversation."""
 
 
 @dataclass
@@ -90,3 +96,16 @@ class ReplyFailed(Message):
 
     turn: int
     sentence: str
+
+
+@dataclass
+class Forecast(Message):
+    """What the message that is being written would do to the context."""
+
+    number: int
+    tokens: int
+    """Of the whole conversation and the message."""
+    drops: int
+    """How many more of the oldest turns would have to go."""
+    refusal: str
+    """Why the message cannot be sent at all; empty if it can."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from configs.errors import ConfigError
 from runtime.arguments import model_options, sampling
 from runtime.engine import Engine, ModelOptions, Sampling, load_engine
+from tui.chats.folder import data_folder
+from tui.words import language_of
 
 Load = Callable[[Callable[[float], bool]], Engine]
 """Loads the model, reporting 0..1; the callback's False gives the load up."""
@@ -25,6 +27,11 @@ class ChatSettings:
     sampling: Sampling
     system: str | None = None
     """None takes the prompt format's own system text."""
+    resume: int | None = None
+    """The chat to go on with; 0 is the newest, None begins a new one."""
+    language: str = "en"
+    """One of `words.LANGUAGES`."""
+    data_folder: Path = field(default_factory=data_folder)
 
     @property
     def model_label(self) -> str:
@@ -46,6 +53,9 @@ def chat_settings(args: argparse.Namespace) -> ChatSettings:
         options=model_options(args),
         sampling=sampling(args),
         system=args.system,
+        resume=args.resume,
+        language=args.lang or language_of(),
+        data_folder=data_folder(args.data_dir),
     )
 
 

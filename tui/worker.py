@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from configs.errors import ToolError
+from tui.continuing import Request, continue_reply, messages_of
 from tui.messages import (
+    Forecast,
     LoadFailed,
     LoadGivenUp,
     LoadProgress,
@@ -29,7 +31,7 @@ from tui.messages import (
 
 if TYPE_CHECKING:
     from runtime.chat import ChatSession, Reply
-    from runtime.engine import Engine, Sampling
+    from runtime.engine import Engine, Stream
     from tui.settings import Load
 
 logger = logging.getLogger(__name__)
@@ -41,41 +43,40 @@ Job = Callable[[], None]
 class Turn:
     """One question on its way to an answer; `stop` works before, during and after it."""
 
-    def __init__(self, number: int, text: str) -> None:
-        self.number = number
-        self.text = text
-        self._reply: Reply | None = None
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._stop: Callable[[], None] | None = None
         self._stopped = threading.Event()
 
     def stop(self) -> None:
         """End the reply, from any thread."""
         self._stopped.set()
-        if (reply := self._reply) is not None:
-            reply.stop()
+        if (stop := self._stop) is not None:
+            stop()
 
-    def begin(self, reply: Reply) -> None:
-        """Take the reply; one that was stopped before it began ends at once."""
-        self._reply = reply
+    def begin(self, stop: Callable[[], None]) -> None:
+        """The reply runs now; one that was stopped before it began ends at once."""
+        self._stop = stop
         if self._stopped.is_set():
-            reply.stop()
+            stop()
 
 
 class ChatWorker:
-    """Loads the model and holds one conversation with it, away from the screen's thread.
+    """Loads the model and asks it, away from the screen's thread.
 
-    Methods return at once, and outcomes arrive as messages through `post`.
+    Methods return at once, and outcomes arrive as messages through `post`. The worker remembers nothing of the
+    conversation: every request brings its history.
     """
 
-    def __init__(self, load: Load, *, system: str | None, sampling: Sampling) -> None:
+    def __init__(self, load: Load) -> None:
         self._load_engine = load
-        self._system = system
-        self._sampling = sampling
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chat-worker", daemon=True)
         self._give_up = threading.Event()
         self._turn: Turn | None = None
         self._engine: Engine | None = None
         self._session: ChatSession | None = None
+        self._last_history: list[dict[str, str]] = []
         self._post: Post = lambda message: None
 
     def start(self, post: Post) -> None:
@@ -93,20 +94,19 @@ class ChatWorker:
         """End loading; `LoadGivenUp` follows."""
         self._give_up.set()
 
-    def ask(self, number: int, text: str) -> None:
+    def ask(self, request: Request) -> None:
         """Send a message; one that comes while the model loads is answered after."""
-        turn = self._turn = Turn(number, text)
+        turn = self._turn = Turn(request)
         self._jobs.put(lambda: self._answer(turn))
+
+    def measure(self, request: Request) -> None:
+        """Say what a message would do to the context, if it were sent; `Forecast` follows."""
+        self._jobs.put(lambda: self._measure(request))
 
     def stop(self) -> None:
         """End the reply that is running or waiting."""
         if self._turn is not None:
             self._turn.stop()
-
-    def new_conversation(self) -> None:
-        """Forget what was said."""
-        self.stop()
-        self._jobs.put(self._reset)
 
     def close(self, timeout_s: float) -> bool:
         """End everything; say whether the thread was gone within the time."""
@@ -124,49 +124,76 @@ class ChatWorker:
             self._engine.close()
 
     def _load(self) -> None:
+        from runtime.chat import ChatSession
+
         try:
             self._engine = self._load_engine(self._report_load)
-            self._session = self._new_session(self._engine)
+            self._session = ChatSession(self._engine)
         except Exception as error:  # noqa: BLE001  the edge of the thread: the screen decides
             given_up = self._give_up.is_set()
             self._post(LoadGivenUp() if given_up else LoadFailed(error))
         else:
-            self._post(ModelReady(self._engine.context_size, self._engine.notes))
+            self._post(ModelReady(self._engine.context_size, self._engine.notes, self._engine.formats.prompt))
 
     def _report_load(self, fraction: float) -> bool:
         self._post(LoadProgress(fraction))
         return not self._give_up.is_set()
 
-    def _new_session(self, engine: Engine) -> ChatSession:
-        from runtime.chat import ChatSession
-
-        return ChatSession(engine, system=self._system, sampling=self._sampling)
-
-    def _reset(self) -> None:
-        if self._session is not None:
-            self._session.reset()
-
     def _answer(self, turn: Turn) -> None:
-        if self._session is None:  # loading was given up: the screen has taken the message back
+        if self._engine is None or self._session is None:  # loading was given up: the screen has taken the message back
             return
         try:
-            self._stream(turn, self._session)
+            if turn.request.begun:
+                self._go_on(turn, self._engine)
+            else:
+                self._reply(turn, self._session)
         except ToolError as error:
-            self._post(ReplyFailed(turn.number, str(error)))
+            self._post(ReplyFailed(turn.request.number, str(error)))
         except Exception as error:  # the edge of the thread: the chat goes on
             logger.exception("the reply failed")
-            self._post(ReplyFailed(turn.number, f"unexpected {type(error).__name__}: {error}"))
+            self._post(ReplyFailed(turn.request.number, f"unexpected {type(error).__name__}: {error}"))
 
-    def _stream(self, turn: Turn, session: ChatSession) -> None:
-        reply = session.ask(turn.text)
-        turn.begin(reply)
-        self._post(ReplyStarted(turn.number, session.context_used, reply.dropped_turns))
-        for piece in reply:
-            self._post(ReplyText(turn.number, piece))
-        self._post(ReplyEnded(turn.number, session.context_used, _figures(reply)))
+    def _reply(self, turn: Turn, session: ChatSession) -> None:
+        request = turn.request
+        self._prepare(session, request)
+        reply = session.ask(request.text)
+        turn.begin(reply.stop)
+        self._stream(request.number, session.context_used, reply.dropped_turns, reply, reply)
+
+    def _prepare(self, session: ChatSession, request: Request) -> None:
+        """Give the session the conversation it is to go on with."""
+        history = list(request.history)
+        if history[: len(self._last_history)] != self._last_history:
+            session.reset()  # another branch or chat: what was left out of the last one says nothing about this one
+        self._last_history = history
+        session.history, session.system, session.sampling = list(history), request.system, request.sampling
+
+    def _measure(self, request: Request) -> None:
+        if self._engine is None or self._session is None:
+            return
+        from configs.prompt import encode
+
+        ids = encode(self._engine.formats.prompt.prompt(messages_of(request)), self._engine.tokenizer)
+        self._prepare(self._session, request)
+        try:
+            drops, sentence = self._session.will_drop(request.text), ""
+        except ToolError as error:
+            drops, sentence = 0, str(error)
+        self._post(Forecast(request.number, len(ids), drops, sentence))
+
+    def _go_on(self, turn: Turn, engine: Engine) -> None:
+        stream, dropped = continue_reply(engine, turn.request)
+        turn.begin(stream.cancel)
+        self._stream(turn.request.number, stream.prompt_tokens, dropped, stream, stream)
+
+    def _stream(self, number: int, used: int, dropped: int, pieces: Iterable[str], reply: Reply | Stream) -> None:
+        self._post(ReplyStarted(number, used, dropped))
+        for piece in pieces:
+            self._post(ReplyText(number, piece))
+        self._post(ReplyEnded(number, used + reply.tokens, _figures(reply)))
 
 
-def _figures(reply: Reply) -> ReplyFigures:
+def _figures(reply: Reply | Stream) -> ReplyFigures:
     return ReplyFigures(
         finish=reply.finish,
         tokens=reply.tokens,

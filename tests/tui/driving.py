@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
 
+from runtime.scripted import ScriptedEngine
+from tests.tui.scripted import chat_app
 from tui.widgets.message_view import Note, ReplyMessage, UserMessage
 from tui.widgets.prompt_input import PromptInput
 from tui.widgets.status_line import StatusLine
+from tui.words import words
 
 _PATIENCE_S = 20.0
+
+
+@asynccontextmanager
+async def chat(
+    engine: ScriptedEngine,
+    *,
+    size: tuple[int, int] = (80, 24),
+    ready: bool = True,
+    folder: Path | None = None,
+    **options: Any,
+) -> AsyncIterator[tuple[Any, Pilot[Any]]]:
+    """Open the app; by default wait for its model."""
+    with tempfile.TemporaryDirectory() as scratch:
+        app = chat_app(engine, folder or Path(scratch), **options)
+        async with app.run_test(size=size) as pilot:
+            if ready:
+                await until(pilot, lambda: status(app).state == words().ready)
+            yield app, pilot
+
+
+def text_of(prompt_ids: tuple[int, ...]) -> str:
+    """The prompt the engine saw, without its special tokens (one id is one character there)."""
+    return "".join(chr(token) for token in prompt_ids if token < 0x110000)
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], bool]) -> None:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from pathlib import Path
 
 from configs.atomic import write_text
-from runtime.engine import Sampling
 from runtime.scripted import ScriptedEngine
 from tests.tui.driving import ended_replies, until, write
-from tests.tui.scripted import loader
+from tests.tui.scripted import chat_app
 from tests.tui.svg import mended
-from tui.app import ChatApp
 from tui.widgets.prompt_input import PromptInput
-from tui.worker import ChatWorker
 
 SIZE = (100, 32)
 MODEL_LABEL = "formosa-7b-q4_0"
@@ -39,15 +37,15 @@ SECOND = "文中沒有提到河岸：棲地是中央山脈的闊葉林，獵物�
 async def draw_chat() -> str:
     """Hold the scripted conversation and return its picture as SVG."""
     engine = ScriptedEngine([ANSWER, SECOND], tokens_per_second=25, context_size=2048)
-    worker = ChatWorker(loader(engine), system=None, sampling=Sampling())
-    app = ChatApp(worker, model_label=MODEL_LABEL)
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.query_one(PromptInput).cursor_blink = False
-        for number, text in enumerate((QUESTION, FOLLOW_UP), start=1):
-            await write(pilot, text)
-            await pilot.press("enter")
-            await until(pilot, lambda: len(ended_replies(app)) == number)  # noqa: B023
-        return app.export_screenshot(title=f"tui chat --model {MODEL_LABEL}.gguf")
+    with tempfile.TemporaryDirectory() as folder:
+        app = chat_app(engine, Path(folder), model=MODEL_LABEL)
+        async with app.run_test(size=SIZE) as pilot:
+            app.screen.query_one(PromptInput).cursor_blink = False
+            for number, text in enumerate((QUESTION, FOLLOW_UP), start=1):
+                await write(pilot, text)
+                await pilot.press("enter")
+                await until(pilot, lambda: len(ended_replies(app)) == number)  # noqa: B023
+            return app.export_screenshot(title=f"tui chat --model {MODEL_LABEL}.gguf")
 
 
 def main(output: Path) -> None:

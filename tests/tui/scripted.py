@@ -14,7 +14,9 @@ from configs import errors
 from runtime.engine import Engine, ModelOptions, Sampling
 from runtime.scripted import ScriptedEngine
 from tui.app import ChatApp
+from tui.chats.folder import data_folder
 from tui.launch import chat
+from tui.opening import open_keeper
 from tui.screens.chat import ChatScreen
 from tui.settings import ChatSettings, Load
 from tui.worker import ChatWorker
@@ -34,11 +36,24 @@ def loader(engine: ScriptedEngine, *, error: Exception | None = None) -> Load:
 
 
 def chat_app(
-    engine: ScriptedEngine, *, system: str | None = None, max_tokens: int = 400, error: Exception | None = None
+    engine: ScriptedEngine,
+    folder: Path,
+    *,
+    system: str | None = None,
+    max_tokens: int = 400,
+    error: Exception | None = None,
+    resume: int | None = None,
+    model: str = "scripted",
 ) -> ChatApp:
-    """Return an app that is ready to run on `engine`."""
-    worker = ChatWorker(loader(engine, error=error), system=system, sampling=Sampling(max_tokens=max_tokens))
-    return ChatApp(worker, model_label="scripted")
+    """Return an app that is ready to run on `engine`, with its chats in `folder`."""
+    settings = ChatSettings(
+        options=ModelOptions(model=Path(f"{model}.gguf")),
+        sampling=Sampling(max_tokens=max_tokens),
+        system=system,
+        resume=resume,
+        data_folder=folder,
+    )
+    return ChatApp(ChatWorker(loader(engine, error=error)), open_keeper(settings))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--load-error", default="")
     parser.add_argument("--context-size", type=int, default=4096)
     parser.add_argument("--crash", action="store_true", help="fail inside the app")
+    parser.add_argument("--resume", nargs="?", type=int, const=0)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--lang", default="en")
     parser.add_argument("--no-tui", action="store_true")
     errors.common_flags(parser)
     parser.set_defaults(handler=_chat)
@@ -68,7 +86,13 @@ def _chat(args: argparse.Namespace) -> int:
         error=args.error,
         context_size=args.context_size,
     )
-    settings = ChatSettings(options=ModelOptions(model=MODEL), sampling=Sampling(max_tokens=10_000))
+    settings = ChatSettings(
+        options=ModelOptions(model=MODEL),
+        sampling=Sampling(max_tokens=10_000),
+        resume=args.resume,
+        language=args.lang,
+        data_folder=data_folder(args.data_dir),
+    )
     if args.crash:
         ChatScreen.on_mount = lambda self: 1 / 0  # type: ignore[method-assign]
     error = errors.ConfigError(args.load_error) if args.load_error else None

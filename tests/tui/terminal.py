@@ -21,6 +21,7 @@ class Terminal:
     def __init__(self, socket: Path, width: int = 80, height: int = 24) -> None:
         self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
         environment = {**os.environ, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
+        environment["TUI_DATA_DIR"] = str(socket.parent / "chats")
         environment.pop("TMUX", None)
         size = ["-x", str(width), "-y", str(height)]
         subprocess.run([*self._tmux, "new", "-d", "-s", "t", *size, "sh"], check=True, env=environment, cwd=_ROOT)

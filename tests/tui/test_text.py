@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui.commands import read_command, unescape
+from tui.commands import Command, completions, read_command, unescape
 from tui.text import visible
 
 
@@ -22,18 +22,29 @@ def test_text_and_line_ends_stay() -> None:
 @pytest.mark.parametrize(
     ("text", "command"),
     [
-        ("/clear", "clear"),
-        (" /help ", "help"),
+        ("/clear", Command("clear")),
+        (" /help ", Command("help")),
+        ("/nonsense", Command("nonsense")),
+        ("/set top_p 0.5", Command("set", "top_p 0.5")),
+        ("/system 第一行\n第二行", Command("system", "第一行\n第二行")),
         ("/usr/bin is a path", None),
+        ("/tmp is full", None),
         ("//clear", None),
         ("1/2", None),
         ("/", None),
     ],
 )
-def test_a_command_is_one_word_after_a_slash(text: str, command: str | None) -> None:
+def test_a_command_is_a_known_word_after_a_slash(text: str, command: Command | None) -> None:
     assert read_command(text) == command
 
 
 def test_two_slashes_send_a_command_as_text() -> None:
     assert unescape("//clear") == "/clear"
     assert unescape("// a comment") == "// a comment"
+
+
+def test_the_beginning_of_a_command_is_completed() -> None:
+    assert completions("/re") == ["rename", "regen", "read"]
+    assert not completions("/re ")
+    assert not completions("re")
+    assert not completions("/usr/")

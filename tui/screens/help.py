@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -11,20 +12,23 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui import words
+from tui.commands import ARGUMENTS, NAMES
+from tui.words import words
 
 
 class HelpScreen(ModalScreen[None]):
     """Closed by Esc, F1, Enter or a click beside the card."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q", "close", words.HELP_CLOSE, id="help.close", priority=True)
+        Binding("escape,enter,q", "close", "Close", id="help.close", priority=True),
+        Binding("up", "scroll(-1)", show=False, priority=True),
+        Binding("down", "scroll(1)", show=False, priority=True),
     ]
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help-card") as card:
-            card.border_title = words.HELP_TITLE
-            card.border_subtitle = words.HELP_CLOSE
+            card.border_title = Content(words().help_title)
+            card.border_subtitle = Content(words().close_hint)
             yield Static(help_content())
 
     def on_click(self) -> None:
@@ -33,9 +37,14 @@ class HelpScreen(ModalScreen[None]):
     def action_close(self) -> None:
         self.dismiss()
 
+    def action_scroll(self, lines: int) -> None:
+        self.query_one("#help-card").scroll_relative(y=lines, animate=False)
+
 
 def help_content() -> Content:
-    """Lay out keys and what they do in two columns."""
-    width = max(len(keys) for keys, _ in words.HELP_ROWS)
-    rows = [Content.assemble((keys.ljust(width), "bold $primary"), "   ", meaning) for keys, meaning in words.HELP_ROWS]
-    return Content("\n").join(rows)
+    """Lay out keys, then commands, and what they do, in two columns."""
+    commands = [(f"/{name} {ARGUMENTS.get(name, '')}".strip(), words().command_help[name]) for name in NAMES]
+    rows = [*words().help_keys, ("", ""), *commands]
+    width = max(cell_len(key) for key, _ in rows)
+    lines = [Content.assemble((key.ljust(width), "bold $primary"), "  ", meaning) for key, meaning in rows]
+    return Content("\n").join(lines)

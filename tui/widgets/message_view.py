@@ -1,25 +1,71 @@
-"""One message of the conversation: one widget that shows its text literally, however long.
+"""One message of the conversation: one widget, however long and however rich its text.
 
-One `Markdown` widget a message would be fifty widgets a message, and freezes long chats; a plain
-string would be read as markup. `Content` is neither parsed nor split.
+One `Markdown` widget a message would be fifty widgets a message, and freezes long chats; a plain string would be read
+as markup. `Content` is neither parsed nor split.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.events import Key, Resize
+from textual.message import Message
 from textual.widgets import Static
 
-from tui import words
+from tui.chats.tree import StoredMessage
+from tui.markdown.stream import MarkdownStream
+from tui.markdown.thinking import take_apart
 from tui.messages import ReplyFigures
 from tui.text import visible
+from tui.widgets.foot import Foot, foot_of_figures, foot_of_stored
+from tui.words import words
+
+_FRAME_CELLS = 3  # border and padding, see styles.tcss
+_LEAST_WIDTH = 20
 
 
-class UserMessage(Static):
-    """What the person said."""
+class MessageView(Static, can_focus=True):
+    """A message that can be selected with Tab; what is typed into it goes to the prompt."""
 
-    def __init__(self, text: str) -> None:
-        body = Content.assemble((f"{words.YOU}\n", "bold $primary"), visible(text))
-        super().__init__(body, classes="message user")
+    FOCUS_ON_CLICK = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left_square_bracket", "screen.change_version(-1)", "Version before", id="message.before"),
+        Binding("right_square_bracket", "screen.change_version(1)", "Version after", id="message.after"),
+        Binding("e", "screen.edit_selected", "Edit", id="message.edit"),
+        Binding("r", "screen.regenerate_selected", "Regenerate", id="message.regenerate"),
+        Binding("c", "screen.copy_selected", "Copy", id="message.copy"),
+        Binding("y", "screen.copy_code_selected", "Copy code", id="message.code"),
+        Binding("up,k,shift+tab", "screen.select_message(-1)", "Message above", id="message.up"),
+        Binding("down,j,tab", "screen.select_message(1)", "Message below", id="message.down"),
+        Binding("escape", "screen.leave_selection", "Back", id="message.leave"),
+    ]
+
+    class Typed(Message):
+        """A character for the prompt."""
+
+        def __init__(self, character: str) -> None:
+            super().__init__()
+            self.character = character
+
+    def __init__(self, message: StoredMessage, *, classes: str) -> None:
+        super().__init__(classes=f"message {classes}")
+        self.message = message
+
+    def on_key(self, event: Key) -> None:
+        if event.is_printable and event.character and event.key not in self._bindings.key_to_bindings:
+            event.stop()
+            self.post_message(self.Typed(event.character))
+
+
+class UserMessage(MessageView):
+    """What the person said, as it was written."""
+
+    def __init__(self, message: StoredMessage, version: tuple[int, int] = (1, 1)) -> None:
+        super().__init__(message, classes="user")
+        head = (words().you, "bold $primary")
+        self.update(Content.assemble(head, *_version(version), "\n", visible(message.content)))
 
 
 class Note(Static):
@@ -29,19 +75,29 @@ class Note(Static):
         super().__init__(Content(visible(text)), classes="message note")
 
 
-class ReplyMessage(Static):
+class ReplyMessage(MessageView):
     """What the model says, growing as it comes.
 
     `append` only collects: `flush`, about ten times a second, shows.
+
+    Args:
+        width: cells of the conversation; a guess is put right when the widget has its size.
+        folded: whether thoughts are folded.
     """
 
-    def __init__(self, label: str) -> None:
-        super().__init__(classes="message reply")
-        self._label = label
-        self._text = ""
+    def __init__(
+        self, label: str, message: StoredMessage, *, width: int, version: tuple[int, int] = (1, 1), folded: bool = True
+    ) -> None:
+        super().__init__(message, classes="reply")
+        self._head = Content.assemble((label, "bold $secondary"), *_version(version))
+        self._text = visible(message.content)
         self._pending: list[str] = []
         self._state = ""
-        self._foot: tuple[str, str] | None = None
+        self._foot: Foot | None = foot_of_stored(message)
+        self._folded = folded
+        self._width = max(width - _FRAME_CELLS, _LEAST_WIDTH)
+        self._answer = MarkdownStream("", self._width)
+        self._fed = 0
         self._show()
 
     @property
@@ -53,6 +109,10 @@ class ReplyMessage(Static):
     def ended(self) -> bool:
         """Whether anything can still come."""
         return self._foot is not None
+
+    def resume(self) -> None:
+        """A reply that had ended grows again."""
+        self._foot = None
 
     def append(self, piece: str) -> None:
         """Take the next piece."""
@@ -73,39 +133,55 @@ class ReplyMessage(Static):
 
     def end(self, figures: ReplyFigures) -> None:
         """Show the rest, and how it ended."""
-        self._close(*_foot(figures, unsaid=not self.text.strip()))
+        self._close(foot_of_figures(figures, unsaid=not self.text.strip()))
 
     def fail(self, sentence: str) -> None:
         """Show the rest, and what went wrong."""
-        self._close(visible(sentence), "$error")
+        self._close(Foot(visible(sentence), "$error"))
 
-    def _close(self, foot: str, style: str) -> None:
-        self._text = self.text.rstrip()
+    def fold(self, folded: bool) -> None:
+        """Hide the thoughts, or show them."""
+        self._folded = folded
+        self._show()
+
+    def on_resize(self, event: Resize) -> None:
+        if (width := max(self.content_size.width, _LEAST_WIDTH)) != self._width:
+            self._width = width
+            self._answer, self._fed = MarkdownStream("", width), 0
+            self._show()
+
+    def _close(self, foot: Foot) -> None:
+        self._text = visible(self.text.rstrip())
         self._pending.clear()
-        self._text = visible(self._text)
-        self._foot = (foot, style)
+        self._answer, self._fed = MarkdownStream("", self._width), 0  # blanks may have gone
+        self._foot = foot
         self._show()
 
     def _show(self) -> None:
-        parts: list[tuple[str, str]] = [(self._label, "bold $secondary")]
+        lines = [self._head]
         if self._text:
-            parts.append((f"\n{self._text}", ""))
-        if self._foot is not None:
-            text, style = self._foot
-            parts.append((f"\n{text}", style))
-        elif not self._text:
-            parts.append((f"\n{self._state}", "$foreground 60%"))
-        self.update(Content.assemble(*parts))
+            parts = take_apart(self._text)
+            if parts.thinking is not None:
+                lines.append(self._thoughts(parts.thinking, closed=parts.closed))
+            self._answer.append(parts.answer[self._fed :])
+            self._fed = len(parts.answer)
+            if self._fed:
+                lines.append(self._answer.content())
+        elif self._foot is None:
+            lines.append(Content.styled(self._state, "$foreground 60%"))
+        if self._foot is not None and self._foot.text:
+            lines.append(Content.styled(*self._foot))
+        self.update(Content("\n").join(lines))
+
+    def _thoughts(self, thinking: str, *, closed: bool) -> Content:
+        if self._folded:
+            says = words().thought if closed else words().thinking
+            return Content.styled(f"▸ {says.format(characters=len(thinking))}", "italic $foreground 60%")
+        return Content.assemble(
+            (f"▾ {words().thought_open}\n", "italic $foreground 60%"), (thinking, "$foreground 60%")
+        )
 
 
-def _foot(figures: ReplyFigures, *, unsaid: bool) -> tuple[str, str]:
-    """The line under a reply, and its colour."""
-    if figures.finish == "cancelled":
-        return (words.STOPPED_UNSAID if unsaid else words.STOPPED), "$warning"
-    if unsaid:
-        return words.EMPTY_REPLY, "$foreground 60%"
-    if figures.finish == "length":
-        return words.CUT.format(tokens=figures.tokens), "$warning"
-    if figures.tokens_per_second:
-        return words.SPEED.format(tokens=figures.tokens, speed=figures.tokens_per_second), "$foreground 45%"
-    return words.TOKENS.format(tokens=figures.tokens), "$foreground 45%"
+def _version(version: tuple[int, int]) -> list[tuple[str, str]]:
+    at, count = version
+    return [(f"  {words().version.format(at=at, count=count)}", "$accent")] if count > 1 else []

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tui import words
+from tui.words import words
 
 _BAR_CELLS = 16
 _FULL_FROM = 0.8
@@ -15,7 +15,7 @@ _FULL_FROM = 0.8
 class StatusLine(Widget):
     """Draws itself in the width there is, the important part first."""
 
-    state: reactive[str] = reactive(words.LOADING)
+    state: reactive[str] = reactive("")
     """What the model does, in a word."""
     load_fraction: reactive[float | None] = reactive(None)
     """0..1 while the model loads."""
@@ -25,6 +25,8 @@ class StatusLine(Widget):
     """Tokens."""
     context_size: reactive[int] = reactive(0)
     """Tokens; 0 before the model is loaded."""
+    drops: reactive[int] = reactive(0)
+    """How many more turns the message that is being written would push out of the context."""
     speed: reactive[float] = reactive(0.0)
     """Tokens per second of the newest reply; 0 is not shown."""
     hint: reactive[str] = reactive("")
@@ -42,6 +44,9 @@ class StatusLine(Widget):
             parts.append(_load_bar(self.load_fraction))
         if self.context_size:
             parts.append(self._context_part())
+        if self.drops:
+            turns = words().turns(self.drops)
+            parts.append(Content.styled(words().will_drop.format(turns=turns), "$warning"))
         if self.speed:
             parts.append(Content.styled(f"{self.speed:.1f} tokens/s", "$foreground 60%"))
         left = _fit(parts, width)
@@ -49,13 +54,13 @@ class StatusLine(Widget):
 
     def _state_part(self) -> Content:
         seconds = f" {self.elapsed_s} s" if self.elapsed_s else ""
-        style = "$success" if self.state == words.READY else "$accent"
+        style = "$success" if self.state == words().ready else "$accent"
         return Content.styled(f"{self.state}{seconds}", style)
 
     def _context_part(self) -> Content:
         share = self.context_used / self.context_size
         style = "$warning" if share >= _FULL_FROM else "$foreground 60%"
-        return Content.styled(f"context {self.context_used:,} / {self.context_size:,} ({share:.0%})", style)
+        return Content.styled(f"{words().context} {self.context_used:,} / {self.context_size:,} ({share:.0%})", style)
 
 
 def _load_bar(fraction: float) -> Content:
@@ -78,10 +83,10 @@ def _fit(parts: list[Content], width: int) -> Content:
 
 def _right_hint(room: int) -> Content:
     """The keys, as many as fit on the right; quit and help stay longest."""
-    for first in range(len(words.KEYS_HINT)):
+    for first in range(len(words().keys_hint)):
         hint = Content("  ").join(
             Content.assemble((key, "bold $primary"), (f" {meaning}", "$foreground 60%"))
-            for key, meaning in words.KEYS_HINT[first:]
+            for key, meaning in words().keys_hint[first:]
         )
         if hint.cell_length + 3 <= room:
             return Content(" " * (room - hint.cell_length)) + hint

@@ -7,7 +7,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from tui import words
+from tui.words import APP_NAME
 
 
 class TitleBar(Horizontal):
@@ -18,5 +18,5 @@ class TitleBar(Horizontal):
         self._model_label = model_label
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(words.APP_NAME), id="title-app")
+        yield Static(Content(APP_NAME), id="title-app")
         yield Static(Content(self._model_label), id="title-model")
