@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from configs.atomic import sha256_file
+from configs.conversations import Entity, conversation, read_entities
 from configs.encodings import decode_file
 from configs.errors import ConfigError
+from configs.exam import without_control
 from configs.prompt import Message, check_roles
 from configs.records import cell_text, parse_json, read_table
 
@@ -29,18 +31,10 @@ _NAMES = {
     "output": ("output", "answer", "response", "reply", "reference", "回答", "答案"),
     "messages": ("messages", "conversations"),
     "entities": ("entity_list", "entities"),
-    "ignore": (),
+    "ignore": ("exam",),
 }
-_SPEAKERS = {"human": "user", "gpt": "assistant"}
 _LINES = ".txt"
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """A named entity as a record lists it."""
-
-    text: str
-    kind: str
+_MOST_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +124,8 @@ def read_records(
 def _lines(text: str, path: Path) -> list[Any]:
     """One value a line: objects, or texts, or the ValueError of a line that should have been an object."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    if path.suffix.lower() == _LINES and not all(line.startswith("{") and line.endswith("}") for line in lines):
+    objects = sum(line.startswith("{") and line.endswith("}") for line in lines)
+    if path.suffix.lower() == _LINES and 2 * objects <= len(lines):  # most decide: one damaged record is no text
         return lines
     values: list[Any] = []
     for line in lines:
@@ -144,27 +139,42 @@ def _lines(text: str, path: Path) -> list[Any]:
 
 def _roles_of(cells: Sequence[Any], given: Mapping[str, str], path: Path, flag: str) -> dict[str, str]:
     """Column -> role."""
-    columns = dict.fromkeys(column for row in cells if isinstance(row, dict) for column in row)
+    columns: dict[str, int] = {}
+    for number, row in enumerate(cells, 1):
+        for column in row if isinstance(row, dict) else ():
+            columns.setdefault(column, number)
     for column in given:
         if column not in columns:
-            raise ConfigError(f"{path} has no column '{column}'", hint=f"its columns are {', '.join(columns)}")
+            raise ConfigError(
+                f"{path} has no column '{column}'", hint=f"its columns are {', '.join(map(_shown, columns))}"
+            )
     roles: dict[str, str] = {}
-    for column in columns:
+    for column, number in columns.items():
         name = "".join(column.split()).lower()
         role = given.get(column) or next((role for role, names in _NAMES.items() if name in names), None)
         if role is None:
             raise ConfigError(
-                f"{path} has the unknown column '{column}'",
-                hint=f"say what it is: {flag} ROLE={column}, or ignore={column}",
+                f"{path}: record {number} has the unknown column '{_shown(column)}'",
+                hint=f"say what it is: {flag} ROLE={_shown(column)}, or ignore={_shown(column)}",
             )
         if role != "ignore" and role in roles.values():
-            raise ConfigError(f"{path} has a second column for {role}: '{column}'", hint=f"{flag} ignore={column}")
+            raise ConfigError(
+                f"{path}: record {number} has a second column for {role}: '{_shown(column)}'",
+                hint=f"{flag} ignore={_shown(column)}",
+            )
         roles[column] = role
     if columns and not {"input", "instruction", "messages"} & set(roles.values()):
         raise ConfigError(
-            f"{path} has nothing to ask; its columns are {', '.join(columns)}", hint=f"{flag} input=COLUMN"
+            f"{path} has nothing to ask; its columns are {', '.join(map(_shown, columns))}",
+            hint=f"{flag} input=COLUMN",
         )
     return roles
+
+
+def _shown(column: str) -> str:
+    """A column's name in a sentence: one line of it, and not too long."""
+    name = without_control(" ".join(column.split()))
+    return name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}…"
 
 
 def _record(number: int, cells: Any, roles: Mapping[str, str], instruction: str) -> Record:
@@ -175,66 +185,9 @@ def _record(number: int, cells: Any, roles: Mapping[str, str], instruction: str)
     values = {role: cells.get(column) for column, role in roles.items() if role != "ignore"}
     identity = cell_text(values.get("id")).strip() or str(number)
     try:
-        messages, references = _conversation(values, instruction)
+        messages, references = conversation(values, instruction)
         check_roles(messages)
-        entities = _entities(values["entities"]) if values.get("entities") is not None else None
+        entities = read_entities(values["entities"]) if values.get("entities") is not None else None
     except (ValueError, ConfigError) as error:
         return Record(number, identity, (), error=str(error))
     return Record(number, identity, tuple(messages), references, entities)
-
-
-def _conversation(values: Mapping[str, Any], instruction: str) -> tuple[list[Message], tuple[str, ...]]:
-    """(messages up to the one to answer, known replies)."""
-    asked, output = values.get("input"), values.get("output")
-    if values.get("messages") is not None:
-        messages = _turns(values["messages"])
-    elif isinstance(asked, list):
-        replies = output if isinstance(output, list) else []
-        if not len(asked) - 1 <= len(replies) <= len(asked):
-            raise ValueError(f"{len(asked)} inputs do not go with {len(replies)} outputs")
-        turns = [turn for pair in zip(asked, [*replies, None], strict=False) for turn in pair]
-        messages = [
-            {"role": ("user", "assistant")[at % 2], "content": _text(turn)}
-            for at, turn in enumerate(turns)
-            if turn is not None
-        ]
-        output = None
-    else:
-        parts = [cell_text(values.get("instruction")).strip() or instruction, _text(asked).strip()]
-        messages = [{"role": "user", "content": "\n".join(filter(None, parts))}]
-    if values.get("system") and not (messages and messages[0]["role"] == "system"):
-        messages.insert(0, {"role": "system", "content": _text(values["system"])})
-    references = [_text(reply) for reply in output] if isinstance(output, list) else [_text(output)]
-    if messages and messages[-1]["role"] == "assistant":
-        references = [messages.pop()["content"]]
-    if not messages or messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
-        raise ValueError("there is nothing to ask")
-    return messages, tuple(reply for reply in references if reply)
-
-
-def _turns(value: Any) -> list[Message]:
-    if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
-        raise ValueError("the messages are not a list of objects")
-    messages = []
-    for turn in value:
-        role = turn.get("role", turn.get("from"))
-        messages.append({"role": _SPEAKERS.get(role, role), "content": turn.get("content", turn.get("value"))})
-    check_roles(messages)
-    return messages
-
-
-def _entities(value: Any) -> tuple[Entity, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise ValueError("the entities are not a list of objects")
-    return tuple(Entity(_text(one.get("entity")), _text(one.get("entity_type"))) for one in value)
-
-
-def _text(cell: Any) -> str:
-    if isinstance(cell, (list, dict)):
-        raise ValueError("a list stands where a text should")
-    text = cell_text(cell)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair") from None
-    return text

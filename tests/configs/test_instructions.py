@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from configs.conversations import Entity
 from configs.errors import ConfigError
-from configs.instructions import Entity, Record, parse_roles, read_records
+from configs.instructions import Record, parse_roles, read_records
 
 ROWS = [
     ({"instruction": "翻譯", "input": "貓", "output": "cat"}, ["翻譯\n貓"], ("cat",)),
@@ -101,6 +102,23 @@ def test_a_csv_of_instructions_keeps_its_ids(tmp_path: Path) -> None:
         ("x7", "說", ("好",)),
         ("2", "說二", ()),
     ]
+
+
+def test_one_damaged_record_makes_no_text_of_the_others(tmp_path: Path) -> None:
+    records = read(tmp_path, "a.txt", '{"input": "甲"}\n{"input": "乙\n{"input": "丙"}\n')
+    assert [(record.asked, bool(record.error)) for record in records] == [("甲", False), ("", True), ("丙", False)]
+
+
+def test_the_name_of_a_damaged_field_is_shown_in_one_short_line(tmp_path: Path) -> None:
+    text = '{"input": "甲"}\n' + json.dumps({"input": "乙", "out\nput\x1b" + "長" * 99: "x"})
+    with pytest.raises(ConfigError, match=r"record 2 has the unknown column 'out put長+…'"):
+        read(tmp_path, "a.jsonl", text)
+
+
+def test_rows_of_a_dataset_folder_are_dialogues(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "甲"}, {"role": "assistant", "content": "1"}]
+    (record,) = read(tmp_path, "train.jsonl", json.dumps({"id": "7", "messages": messages, "exam": {"answer": 1}}))
+    assert (record.id, record.asked, record.references) == ("7", "甲", ("1",))
 
 
 @pytest.mark.shared

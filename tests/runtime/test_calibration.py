@@ -9,7 +9,8 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from configs.instructions import Entity, Record
+from configs.conversations import Entity
+from configs.instructions import Record
 from runtime.evaluation.calibration import Forecast, calibrate, temperature_hint
 from runtime.evaluation.entities import parse_answer, score_entities
 from runtime.evaluation.paired import compare
