@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -61,6 +62,38 @@ def test_three_kills_and_a_last_run_give_the_uninterrupted_bytes(
     assert output.read_bytes() == whole.read_bytes()
     keys = [json.loads(line)["key"] for line in journal.read_text().splitlines() if '"key"' in line]
     assert len(keys) == len(set(keys))
+
+
+def test_twenty_kills_at_random_moments_lose_and_double_nothing(long_sheet: Path, models: Path, tmp_path: Path) -> None:
+    whole, output = tmp_path / "whole.csv", tmp_path / "killed.csv"
+    subprocess.run(command(long_sheet, models, whole), check=True, capture_output=True)
+    journal = tmp_path / "killed.csv.journal.jsonl"
+    draw = random.Random(20)
+    for kill in range(20):
+        before = journal.read_bytes() if journal.exists() else b""
+        process = subprocess.Popen(command(long_sheet, models, output), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if kill % 4:  # in the middle of the work, else while it starts
+            wait_for_lines(journal, before.count(b"\n") + draw.randrange(1, 18), process)
+            time.sleep(draw.uniform(0, 0.02))
+        else:
+            time.sleep(draw.uniform(0, 1))
+        process.kill()
+        process.communicate()
+        after = journal.read_bytes() if journal.exists() else b""
+        assert after[: before.rfind(b"\n") + 1] == before[: before.rfind(b"\n") + 1]  # what was written stays
+        assert not output.exists()
+    done = subprocess.run(command(long_sheet, models, output), check=True, capture_output=True)
+    assert json.loads(done.stdout)["unanswered"] == 0
+    assert output.read_bytes() == whole.read_bytes()
+    keys = [json.loads(line)["key"] for line in journal.read_bytes().splitlines() if b'"scores"' in line]
+    whole_keys = [
+        json.loads(line)["key"]
+        for line in Path(f"{whole}.journal.jsonl").read_bytes().splitlines()
+        if b'"scores"' in line
+    ]
+    # A row that a run found in the journal it did not compute again: none is there twice, and none is missing.
+    assert keys == whole_keys
+    assert len(keys) == len(set(keys)) == ROWS
 
 
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
