@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from runtime.evaluation.bias import flips, median_label_mass, recall_deviation, recalls
@@ -14,14 +15,14 @@ from runtime.metrics import Accuracy
 
 def table(evaluation: Evaluation, probabilities: Probabilities | None, comparison: Comparison | None) -> dict[str, Any]:
     """As JSON would have it."""
-    found = places(evaluation)
+    found, counts = places(evaluation), evaluation.confusion
     return {
         "questions": evaluation.questions,
         "answers": evaluation.answers,
         **_accuracy_table(evaluation.accuracy),
-        "labels": {str(place): _counts_of(evaluation, place) for place in found if place is not None},
+        "labels": {str(place): _counts_of(counts, place) for place in found if place is not None},
         "confusion": {
-            str(gold): {str(place or NO_ANSWER): evaluation.confusion[gold, place] for place in found}
+            str(gold): {str(place or NO_ANSWER): counts[gold, place] for place in found}
             for gold in found
             if gold is not None
         },
@@ -39,8 +40,7 @@ def table(evaluation: Evaluation, probabilities: Probabilities | None, compariso
     }
 
 
-def _counts_of(evaluation: Evaluation, place: int) -> dict[str, int]:
-    counts = evaluation.confusion
+def _counts_of(counts: Counter[tuple[int, int | None]], place: int) -> dict[str, int]:
     return {
         "gold": sum(count for (gold, _), count in counts.items() if gold == place),
         "answered": sum(count for (_, answer), count in counts.items() if answer == place),

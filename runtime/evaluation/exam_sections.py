@@ -39,11 +39,16 @@ def _confusion_section(evaluation: Evaluation) -> Section:
     named = places(evaluation)
     found = recalls(evaluation)
     deviation = recall_deviation(evaluation)
-    rows = []
-    for gold in named:
-        if gold is not None:
-            counts = [str(evaluation.confusion[gold, place]) for place in named]
-            rows.append((str(gold), *counts, _percent(found[gold].share) if gold in found else NO_ANSWER))
+    counts = evaluation.confusion
+    rows = [
+        (
+            str(gold),
+            *(str(counts[gold, place]) for place in named),
+            _percent(found[gold].share) if gold in found else NO_ANSWER,
+        )
+        for gold in named
+        if gold is not None
+    ]
     notes = () if deviation is None else (f"recall differs by {100 * deviation:.1f} points between places (RStd)",)
     header = ("gold \\ answer", *(str(place or NO_ANSWER) for place in named), "recall")
     return Section("confusion", notes, header, tuple(rows), plot="confusion")
@@ -73,8 +78,6 @@ def _calibration_section(evaluation: Evaluation, probabilities: Probabilities) -
 def _hint_sentence(measured: Calibration, hint: TemperatureHint) -> str:
     if hint.log_loss >= measured.log_loss:
         return "no temperature makes the probabilities more honest on rows that it was not fitted on"
-    if hint.log_loss >= measured.log_loss:
-        return "no temperature makes the probabilities more honest on rows that it was not fitted on"
     lean = "too sure" if hint.temperature > 1 else "too modest"
     return (
         f"the probabilities are {lean}: temperature {hint.temperature:.2f} would change ECE from {measured.ece:.3f} "
@@ -99,8 +102,8 @@ def _comparison_sections(comparison: Comparison) -> list[Section]:
         f"McNemar: p = {comparison.p_exact:.4g} exact, {comparison.p_mid:.4g} mid-p",
     )
     table = (
-        ("first right", str(comparison.both_right), str(comparison.only_first)),
-        ("first wrong", str(comparison.only_second), str(comparison.both_wrong)),
+        ("this right", str(comparison.both_right), str(comparison.only_first)),
+        ("this wrong", str(comparison.only_second), str(comparison.both_wrong)),
     )
     differing = tuple(
         (one.id, str(one.gold), str(one.first or NO_ANSWER), str(one.second or NO_ANSWER))

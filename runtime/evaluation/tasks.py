@@ -78,12 +78,13 @@ def grades(request: Request) -> Grades:
 def _exam(request: Request) -> Grades:
     gold, column = read_gold(request.sheet, parse_columns(request.sheet_columns), request.by, request.encoding)
     evaluation = grade(gold, read_answers(request.answers), labels=request.labels, group_column=column)
+    unnamed = len(evaluation.unnamed)
     comparison = None
     if request.against:
         other = grade(gold, read_answers(request.against), labels=request.labels)
         comparison = _compared(evaluation, other)
+        unnamed += len(other.unnamed)
     probabilities = measure(evaluation.forecasts)
-    unnamed = len(evaluation.unnamed)
     return Grades(
         table={"task": "exam", **table(evaluation, probabilities, comparison)},
         sections=sections(evaluation, probabilities, comparison),

@@ -101,6 +101,8 @@ def test_two_runs_are_compared(gold: Path, answers: Path, tmp_path: Path) -> Non
     _, out, _ = tiny.run_cli("runtime.cli", "evaluate", answers, "--sheet", gold, "--by", "出處", "--against", other)
     assert "3 rows are answered differently" in out
     assert "McNemar: p = 1 exact" in out
+    other.write_text("ID,Answer\nq0,甲\nq1,1\nq2,3\nq3,1\n", encoding="utf-8")
+    evaluate(answers, "--sheet", gold, "--by", "出處", "--against", other, code=1)
 
 
 def test_plots_and_page_stand_alone_and_are_kept(gold: Path, answers: Path, tmp_path: Path) -> None:
