@@ -49,7 +49,7 @@ def check(results: list[dict], count: int) -> None:
 
 
 def test_some_damaged_files_end_in_a_sentence(models: Path, tmp_path: Path) -> None:
-    check(run_mutations(models, tmp_path, 0, 40), 40)
+    check(run_mutations(models, tmp_path, 0, 25), 25)
 
 
 @pytest.mark.slow
