@@ -43,7 +43,13 @@ class LockedFile:
             file.seek(0)
             return file.read()
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return os.fstat(self.descriptor).st_size
+
     def truncate(self, size: int) -> None:
+        """Cut the file off after `size` bytes."""
         os.ftruncate(self.descriptor, size)
 
     def sync(self) -> None:

@@ -174,7 +174,7 @@ class Journal(Generic[R]):
             return
         try:
             self._sync()
-            if not self._file.read():  # a run that was refused leaves nothing
+            if not self._file.size:  # a run that was refused leaves nothing
                 with contextlib.suppress(OSError):  # Windows keeps an open file
                     self.path.unlink()
         finally:

@@ -10,10 +10,12 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.exam import Question
+from configs.formats import Formats
 from configs.sheets import SheetRow
 from runtime.buckets import bucket_count
 from runtime.shards import WHOLE, Shard
 from tests import tiny
+from tests.runtime import make_gguf
 
 PARTS = 3
 
@@ -158,3 +160,18 @@ def test_every_row_is_in_exactly_one_shard() -> None:
 def test_shards_that_do_not_exist(text: str) -> None:
     with pytest.raises(ConfigError):
         Shard.parse(text)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_real_exam_in_three_parts(shared_data: Path, formats: Formats, tmp_path: Path) -> None:
+    model = make_gguf.model(tmp_path / "zh.gguf", shared_data / "tokenizer" / "llama2-zh-55296.model", formats=formats)
+    sheet = shared_data / "formosa" / "AI1000.xlsx"
+    flags = ["--model", model, "--output", tmp_path / "a.csv", "--columns", "full"]
+    assert predict(sheet, *flags)[0] == 0
+    sizes = [predict(sheet, *flags, "--shard", f"{number}/3")[1]["rows"] for number in (1, 2, 3)]
+    assert sum(sizes) == 1000
+    assert min(sizes) > 200
+    shards = [Shard(number, 3).path(tmp_path / "a.csv") for number in (1, 2, 3)]
+    assert merge(sheet, tmp_path / "merged.csv", *shards, "--columns", "full")[0] == 0
+    assert (tmp_path / "merged.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
