@@ -42,7 +42,8 @@ class ModelOptions:
     pack_tokens: int = 0
     """Tokens of the rows to be scored together; zero leaves it to the engine (see `Engine.pack_tokens`)."""
     parallel: int = 1
-    """Replies that are written at the same time; more wait in line."""
+    """Replies that are written at the same time; more wait in line. They share a cache of one context, or of 4,096
+    tokens where each needs less: `Engine.reserve` says how much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ A reply that must be reproducible reuses only those.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,21 +18,7 @@ from runtime.llama_batch import SequenceBatch
 from runtime.llama_context import AbortedError, Logits
 from runtime.llama_library import api, last_error
 from runtime.llama_model import LlamaModel
-
-BLOCK = 128
-"""Tokens of a prompt that are evaluated at once when nobody else waits; cuts are at multiples of it."""
-
-
-@dataclass(slots=True)
-class Slot:
-    """One sequence of the cache and the tokens in its cells."""
-
-    number: int
-    tokens: list[int] = field(default_factory=list)
-    exact: int = 0
-    """Leading tokens, a multiple of BLOCK, whose cells are what an empty cache would have made of them."""
-    busy: bool = False
-    used_at: int = 0
+from runtime.llama_slots import BLOCK, Slot, common_start, exact_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +146,18 @@ class GenerationContext:
 
     def _take_exact(self, prompt: Sequence[int]) -> Slot:
         """The slot with the longest reproducible start; everything else is forgotten, so that nothing is in the way."""
-        slot = max(self.slots, key=lambda slot: _exact_start(slot, prompt))
+        slot = max(self.slots, key=lambda slot: exact_start(slot, prompt))
         for other in self.slots:
             if other is not slot:
                 self.forget(other)
-        self._truncate(slot, _exact_start(slot, prompt))
+        self._truncate(slot, exact_start(slot, prompt))
         return slot
 
     def _take_longest(self, prompt: Sequence[int]) -> Slot:
         """The slot with the longest common start; where it is busy, or holds much else, its start is shared."""
         idle = [slot for slot in self.slots if not slot.busy]
-        source = max(self.slots, key=lambda slot: (_common(slot.tokens, prompt), not slot.busy))
-        common = _common(source.tokens, prompt)
+        source = max(self.slots, key=lambda slot: (common_start(slot.tokens, prompt), not slot.busy))
+        common = common_start(source.tokens, prompt)
         if not source.busy and 2 * common >= len(source.tokens):
             self._truncate(source, common)
             return source
@@ -219,16 +205,3 @@ class GenerationContext:
 
 class CacheFullError(Exception):
     """llama.cpp found no cells for a batch."""
-
-
-def _common(held: Sequence[int], prompt: Sequence[int]) -> int:
-    """Length of the common start; the prompt's last token is evaluated in any case, for its logits."""
-    longest = min(len(held), len(prompt) - 1)
-    for at in range(longest):
-        if held[at] != prompt[at]:
-            return at
-    return longest
-
-
-def _exact_start(slot: Slot, prompt: Sequence[int]) -> int:
-    return min(slot.exact, _common(slot.tokens, prompt) // BLOCK * BLOCK)

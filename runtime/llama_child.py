@@ -9,6 +9,7 @@ Wrong bytes can end the process inside llama.cpp; here that harms nobody.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
@@ -63,6 +64,8 @@ def _try_model(path: str, *adapters: str, compute: bool) -> str | None:
     parameters.load_mode = api.LLAMA_LOAD_MODE_MMAP if compute else api.LLAMA_LOAD_MODE_NONE
     parameters.use_extra_bufts = False  # no second copy of the weights in another layout
     parameters.n_gpu_layers = 0
+    no_devices = (ctypes.c_void_p * 1)()  # an empty list, kept alive until the load is over: no GPU is touched
+    parameters.devices = ctypes.cast(no_devices, ctypes.c_void_p)
     model = api.llama_model_load_from_file(path.encode(), parameters)
     if not model:
         return last_error()

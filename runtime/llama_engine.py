@@ -89,6 +89,7 @@ class LlamaEngine:
     def submit(self, prompt_ids: Sequence[int], sampling: Sampling, *, grammar: str | None = None) -> LlamaStream:
         if not 0 < len(prompt_ids) < self._size:
             raise ToolError(f"the prompt has {len(prompt_ids)} tokens, the context holds {self._size}")
+        self._check_open()
         if grammar is not None:
             try_grammar(grammar)
         reply = Reply(prompt_ids, sampling, self._model, grammar)
@@ -113,9 +114,12 @@ class LlamaEngine:
         self._thread.join()
 
     def _put(self, work: Reply | Call) -> None:
+        self._check_open()
+        self._inbox.put(work)
+
+    def _check_open(self) -> None:
         if self._closing.is_set():
             raise ToolError("the engine is closed")
-        self._inbox.put(work)
 
     def _run(self, call: Call) -> Any:
         """Have the engine's thread make a call, and wait for what it returns."""

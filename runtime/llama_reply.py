@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from configs.errors import ConfigError
 from runtime.interface import Finish, Sampling
-from runtime.llama_cells import Slot
 from runtime.llama_context import Logits
 from runtime.llama_model import LlamaModel
 from runtime.llama_sampler import LlamaSampler
+from runtime.llama_slots import Slot
 from runtime.stops import StopFilter
 
 

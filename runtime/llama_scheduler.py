@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 from configs.errors import ToolError
 from runtime.interface import Finish
-from runtime.llama_cells import BLOCK, CacheFullError, GenerationContext, Part
+from runtime.llama_cells import CacheFullError, GenerationContext, Part
 from runtime.llama_context import AbortedError
 from runtime.llama_reply import Reply
+from runtime.llama_slots import BLOCK
 
 CHUNK = 32
 """Tokens of a prompt that are evaluated at once while other replies are being written."""

@@ -10,10 +10,11 @@ import pytest
 
 from configs.errors import ToolError
 from runtime.interface import ModelOptions, Sampling
-from runtime.llama_cells import BLOCK, GenerationContext
+from runtime.llama_cells import GenerationContext
 from runtime.llama_model import LlamaModel
 from runtime.llama_reply import Reply
 from runtime.llama_scheduler import CHUNK, Scheduler
+from runtime.llama_slots import BLOCK
 from runtime.models import plan_model
 
 WARM = Sampling(temperature=1.0, top_k=0, top_p=1.0, repeat_penalty=1.0, max_tokens=1000)
