@@ -56,10 +56,12 @@ class ReplyStarted(Message):
 
 @dataclass
 class ReplyText(Message):
-    """A piece of the reply, in whole characters."""
+    """More of the reply, in whole characters."""
 
     turn: int
     text: str
+    pieces: int
+    """How many pieces the engine gave it in: nearly always tokens."""
 
 
 @dataclass(frozen=True, slots=True)

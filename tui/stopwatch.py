@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+_TELL_EVERY_S = 0.5
+
 
 class Stopwatch:
     """Measures the present state and the speed of the reply that is being written."""
@@ -11,6 +13,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self._since = time.monotonic()
         self._first_piece = 0.0
+        self._told = 0.0
         self.pieces = 0
 
     def restart(self) -> None:
@@ -18,11 +21,19 @@ class Stopwatch:
         self._since = time.monotonic()
         self.pieces = 0
 
-    def count_piece(self) -> None:
-        """One more piece of the reply has come (nearly always one token)."""
+    def count(self, pieces: int) -> None:
+        """More pieces of the reply have come (a piece is nearly always a token)."""
         if not self.pieces:
             self._first_piece = time.monotonic()
-        self.pieces += 1
+        self.pieces += pieces
+
+    def is_time_to_tell(self) -> bool:
+        """True twice a second: figures that change more often cannot be read."""
+        now = time.monotonic()
+        if now - self._told < _TELL_EVERY_S:
+            return False
+        self._told = now
+        return True
 
     @property
     def elapsed_s(self) -> int:

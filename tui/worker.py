@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from tui.settings import Load
 
 logger = logging.getLogger(__name__)
+
+# The screen draws ten frames a second: a message for every token of a quick model would only keep it busy.
+_POST_EVERY_S = 0.05
 
 Post = Callable[[Message], object]
 Job = Callable[[], None]
@@ -188,8 +192,18 @@ class ChatWorker:
 
     def _stream(self, number: int, used: int, dropped: int, pieces: Iterable[str], reply: Reply | Stream) -> None:
         self._post(ReplyStarted(number, used, dropped))
-        for piece in pieces:
-            self._post(ReplyText(number, piece))
+        held: list[str] = []
+        posted_at = 0.0
+        try:
+            for piece in pieces:
+                held.append(piece)
+                if time.monotonic() - posted_at >= _POST_EVERY_S:
+                    self._post(ReplyText(number, "".join(held), len(held)))
+                    held.clear()
+                    posted_at = time.monotonic()
+        finally:
+            if held:
+                self._post(ReplyText(number, "".join(held), len(held)))
         self._post(ReplyEnded(number, used + reply.tokens, _figures(reply)))
 
 

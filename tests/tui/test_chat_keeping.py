@@ -14,6 +14,7 @@ from tests.tui.driving import chat, hear, notes, prompt, replies, say, shown, st
 from tui.screens.chat_list import ChatListScreen
 from tui.screens.raw import RawScreen
 from tui.widgets.command_hints import CommandHints
+from tui.widgets.conversation import WINDOW
 from tui.widgets.message_view import MessageView, UserMessage
 from tui.words import words
 
@@ -174,22 +175,22 @@ async def test_the_list_opens_searches_renames_and_deletes(tmp_path: Path) -> No
 async def test_long_chats_show_their_end_and_the_rest_when_scrolled_to(tmp_path: Path) -> None:
     await long_chat(tmp_path, turns=80)
     async with chat(ScriptedEngine(["x"]), folder=tmp_path, resume=0) as (app, pilot):
-        assert len(texts(app)) == 50
+        assert len(texts(app)) == WINDOW
         assert texts(app)[-1] == "answer 79"
         await pilot.press("ctrl+home")
-        await until(pilot, lambda: len(texts(app)) == 100)
+        await until(pilot, lambda: len(texts(app)) == 2 * WINDOW)
         await pilot.pause()
         conversation = app.screen.query_one("#conversation")
         assert 0 < conversation.scroll_y < conversation.max_scroll_y
-        for _ in range(2):
+        while len(texts(app)) < 160:
             await pilot.press("ctrl+home")
             await pilot.pause(0.05)
-        await until(pilot, lambda: len(texts(app)) == 160)
         assert texts(app) == [f"{kind} {number}" for number in range(80) for kind in ("question", "answer")]
         await pilot.press("ctrl+end")
+        await until(pilot, lambda: len(texts(app)) == WINDOW)
+        assert conversation.scroll_y == conversation.max_scroll_y
         await say(pilot, "more")
         await until(pilot, lambda: texts(app)[-2:] == ["more", "x"])
-        assert len(texts(app)) == 52
 
 
 async def long_chat(folder: Path, *, turns: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.content import Content
 from textual.events import Key, Paste
 
 from configs.errors import ConfigError, ToolError
@@ -401,7 +402,7 @@ async def test_the_newest_text_is_followed_until_the_person_scrolls_up() -> None
         await pilot.pause()
         above = conversation.scroll_y
         assert above < conversation.max_scroll_y
-        replies(app)[0].update("more\n" * 400)
+        replies(app)[0].show(Content("more\n" * 400))
         await pilot.pause()
         assert conversation.scroll_y == above
         await pilot.press("ctrl+end")

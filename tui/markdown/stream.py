@@ -20,6 +20,8 @@ class MarkdownStream:
         self._width = width
         self._finished: list[Content] = []
         self._tail = text
+        self.last = Content("")
+        """The end of `content` that may still change, and what came since the last time."""
 
     def append(self, text: str) -> None:
         """Take the next piece, of any length."""
@@ -29,6 +31,7 @@ class MarkdownStream:
         """Everything so far. Costs as much as the last block is long."""
         nodes = SyntaxTreeNode(parse(self._tail)).children
         shown = blocks(nodes, self._width)
+        self.last = join_blocks(shown)
         if len(nodes) > 1 and (begin := (nodes[-1].map or (0, 0))[0]):
             self._finished += shown[:-1]
             self._tail = self._tail[_offset(self._tail, begin) :]

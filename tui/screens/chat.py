@@ -233,6 +233,7 @@ class ChatScreen(BranchScreen):
         self._conversation.scroll_home(animate=False)
 
     def action_scroll_to_end(self) -> None:
+        self._conversation.leave_oldest()
         self._conversation.anchor()
 
     def answer_interrupt(self) -> None:

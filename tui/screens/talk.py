@@ -64,6 +64,7 @@ class TalkScreen(Screen[None]):
         self._kept_tokens = 0
         self._trouble = ""
         self._watch = Stopwatch()
+        self._frame = 0
         self._frames: Timer | None = None
         self._hint_timer: Timer | None = None
 
@@ -218,7 +219,7 @@ class TalkScreen(Screen[None]):
         if not self._watch.pieces:
             self._enter(words().writing)
         self._reply.append(event.text)
-        self._watch.count_piece()
+        self._watch.count(event.pieces)
 
     def on_reply_ended(self, event: ReplyEnded) -> None:
         if event.turn != self._turn or self._reply is None:
@@ -261,10 +262,13 @@ class TalkScreen(Screen[None]):
         if self._reply is None:
             return
         if self._watch.pieces:
-            self._reply.flush()
+            self._frame += 1
+            if self._frame % self._reply.frames_to_wait == 0:
+                self._reply.flush()
             self.keeper.grow(self._reply.text)
-            self._status.context_used = self._prompt_tokens + self._watch.pieces
-            self._status.speed = self._watch.speed
+            if self._watch.is_time_to_tell():
+                self._status.context_used = self._prompt_tokens + self._watch.pieces
+                self._status.speed = self._watch.speed
         elif not self._reply.text:
             reading = self._model is ModelState.READY
             self._reply.wait(words().reading if reading else words().waiting_for_model)

@@ -18,7 +18,7 @@ from tui.widgets.message_view import MessageView, Note, ReplyMessage, UserMessag
 from tui.widgets.welcome import Welcome
 from tui.words import words
 
-WINDOW = 50
+WINDOW = 40
 """Messages that are mounted at first, and with every step upwards."""
 _MOST = 3 * WINDOW
 
@@ -70,7 +70,7 @@ class Conversation(VerticalScroll, can_focus=False):
     def add(self, question: StoredMessage, reply: StoredMessage) -> ReplyMessage:
         """Show a question, and the place of its answer."""
         self._leave_welcome()
-        self._leave_oldest()
+        self.leave_oldest()
         view = self._reply(reply)
         self._messages.mount_all([UserMessage(question, self._version_of(question)), view])
         self.anchor()
@@ -132,8 +132,8 @@ class Conversation(VerticalScroll, can_focus=False):
             return []
         return [Older(Content(words().older.format(count=len(self._above))), classes="message note")]
 
-    def _leave_oldest(self) -> None:
-        """Take down what is far above, in a chat that has grown long while it was open."""
+    def leave_oldest(self) -> None:
+        """Take down what is far above, where much of it has been read or the chat has grown long while it was open."""
         views = self.views
         if len(views) <= _MOST:
             return

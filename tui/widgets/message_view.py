@@ -11,7 +11,9 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Key, Resize
+from textual.geometry import Region
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.chats.tree import StoredMessage
@@ -24,9 +26,10 @@ from tui.words import words
 
 _FRAME_CELLS = 3  # border and padding, see styles.tcss
 _LEAST_WIDTH = 20
+_QUICK_CHARACTERS = 4_000
 
 
-class MessageView(Static, can_focus=True):
+class MessageView(Widget, can_focus=True):
     """A message that can be selected with Tab; what is typed into it goes to the prompt."""
 
     FOCUS_ON_CLICK = False
@@ -51,7 +54,33 @@ class MessageView(Static, can_focus=True):
 
     def __init__(self, message: StoredMessage, *, classes: str) -> None:
         super().__init__(classes=f"message {classes}")
+        self.auto_links = False
         self.message = message
+        self.content = Content("")
+        """What is shown."""
+        self._height = 0
+
+    def render(self) -> Content:
+        return self.content
+
+    def show(self, content: Content, changed: Content | None = None) -> None:
+        """Show something else.
+
+        Args:
+            changed: the end of `content`, where nothing before it differs from what is shown: the rest is not painted.
+        """
+        width = self.content_size.width
+        self.content = content
+        height = content.get_height({}, width) if width else 0
+        if (
+            changed is None or not height or height != self._height
+        ):  # to lay out the screen anew costs as much as all the rest
+            self._height = height
+            self.clear_cached_dimensions()
+            self.refresh(layout=True)
+        else:
+            rows = min(changed.get_height({}, width), height)
+            self.refresh(Region(0, height - rows, width, rows))
 
     def on_key(self, event: Key) -> None:
         if event.is_printable and event.character and event.key not in self._bindings.key_to_bindings:
@@ -65,7 +94,7 @@ class UserMessage(MessageView):
     def __init__(self, message: StoredMessage, version: tuple[int, int] = (1, 1)) -> None:
         super().__init__(message, classes="user")
         head = (words().you, "bold $primary")
-        self.update(Content.assemble(head, *_version(version), "\n", visible(message.content)))
+        self.show(Content.assemble(head, *_version(version), "\n", visible(message.content)))
 
 
 class Note(Static):
@@ -110,9 +139,10 @@ class ReplyMessage(MessageView):
         """Whether anything can still come."""
         return self._foot is not None
 
-    def resume(self) -> None:
-        """A reply that had ended grows again."""
-        self._foot = None
+    @property
+    def frames_to_wait(self) -> int:
+        """Every how many frames to flush: a long text takes longer to paint, and a model needs the processor too."""
+        return 1 + len(self._text) // _QUICK_CHARACTERS
 
     def append(self, piece: str) -> None:
         """Take the next piece."""
@@ -159,6 +189,7 @@ class ReplyMessage(MessageView):
 
     def _show(self) -> None:
         lines = [self._head]
+        changed = None
         if self._text:
             parts = take_apart(self._text)
             if parts.thinking is not None:
@@ -167,11 +198,12 @@ class ReplyMessage(MessageView):
             self._fed = len(parts.answer)
             if self._fed:
                 lines.append(self._answer.content())
+                changed = self._answer.last if self._foot is None else None
         elif self._foot is None:
             lines.append(Content.styled(self._state, "$foreground 60%"))
         if self._foot is not None and self._foot.text:
             lines.append(Content.styled(*self._foot))
-        self.update(Content("\n").join(lines))
+        self.show(Content("\n").join(lines), changed)
 
     def _thoughts(self, thinking: str, *, closed: bool) -> Content:
         if self._folded:
