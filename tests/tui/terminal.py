@@ -57,10 +57,14 @@ class Terminal:
         """Press named keys, as tmux names them."""
         self._run("send-keys", "-t", "t", *keys)
 
-    def paste(self, text: str) -> None:
-        """Paste as a terminal does, in brackets."""
+    def resize(self, width: int, height: int) -> None:
+        """Give the window another size."""
+        self._run("resize-window", "-t", "t", "-x", str(width), "-y", str(height))
+
+    def paste(self, text: str, *, bracketed: bool = True) -> None:
+        """Paste as a terminal does, in brackets, or as an old one did."""
         subprocess.run([*self._tmux, "load-buffer", "-"], input=text.encode(), check=True)
-        self._run("paste-buffer", "-p", "-t", "t")
+        self._run("paste-buffer", *(["-p"] if bracketed else []), "-t", "t")
 
     def screen(self) -> str:
         """What can be seen."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import PROMPT, Terminal
 
 pytestmark = [
     pytest.mark.slow,
@@ -171,3 +173,120 @@ def test_a_pipe_gives_text_without_escapes() -> None:
     assert result.returncode == 0
     assert result.stdout.decode() == "答案是 2。␛[31m\n"
     assert b"\x1b" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP"])
+def test_what_was_seen_before_the_end_is_there_again(terminal: Terminal, name: str) -> None:
+    terminal.start("--reply", "字元 ", "--repeat", "4000", "--tokens-per-second", "40")
+    terminal.wait_for("ready")
+    terminal.type("問題")
+    terminal.press("Enter")
+    terminal.wait(lambda: terminal.screen().count("字元") >= 50)
+    seen = terminal.screen().count("字元")
+    time.sleep(1)
+    os.kill(terminal.child(), signal.Signals[name])
+    terminal.wait_for("rc=")
+    terminal.type("reset")
+    terminal.press("Enter")
+    terminal.wait_for(PROMPT)
+    terminal.start("--resume", "--reply", "好")
+    terminal.wait_for("ready")
+    assert terminal.screen().count("字元") >= seen
+    assert "問題" in terminal.screen()
+    assert "stopped" in terminal.screen()
+    terminal.type("再來")
+    terminal.press("Enter")
+    terminal.wait_for("好")
+
+
+def test_a_paste_without_brackets_is_not_sent_line_by_line(terminal: Terminal) -> None:
+    terminal.start("--reply", "ok")
+    terminal.wait_for("ready")
+    terminal.paste("\n".join(f"貼上 {line}" for line in range(300)) + "\n", bracketed=False)
+    terminal.wait_for("貼上 299")
+    terminal.wait_for("like a paste")
+    assert "You" not in terminal.screen()
+    terminal.press("Enter")
+    terminal.wait_for("ok")
+    assert terminal.screen().count("You") <= 1
+
+
+def test_one_command_of_keys_types_and_sends(terminal: Terminal) -> None:
+    terminal.start("--reply", "好的")
+    terminal.wait_for("ready")
+    terminal.press("h", "i", "Enter")
+    terminal.wait_for("好的")
+
+
+def test_the_interface_speaks_chinese(terminal: Terminal) -> None:
+    terminal.start("--reply", "好的", "--lang", "zh-Hant")
+    terminal.wait_for("就緒")
+    terminal.press("F1")
+    terminal.wait_for("按鍵與指令")
+    terminal.press("Escape")
+    terminal.wait(lambda: "按鍵與指令" not in terminal.screen())
+    terminal.press("C-q")
+    assert_left(terminal, 0)
+
+
+def test_a_copy_reaches_tmux(terminal: Terminal) -> None:
+    terminal.start("--reply", "答案 是 2")
+    terminal.wait_for("ready")
+    terminal.type("one")
+    terminal.press("Enter")
+    terminal.wait_for("是 2")
+    terminal.type("/copy")
+    terminal.press("Enter")
+    terminal.wait_for("Copied to tmux")
+    assert terminal._run("show-buffer") == "答案 是 2"
+
+
+def test_sizes_change_at_random_while_a_reply_is_written(terminal: Terminal) -> None:
+    chance = random.Random(1)
+    terminal.start(
+        "--reply",
+        "## 標題\n\n- 一二三\n- 四\n\n| a | b |\n|--|--|\n| 1 | 2 |\n\n",
+        "--repeat",
+        "40",
+        "--tokens-per-second",
+        "60",
+    )
+    terminal.wait_for("ready")
+    terminal.type("one")
+    terminal.press("Enter")
+    for _ in range(30):
+        terminal.resize(chance.randint(5, 150), chance.randint(3, 50))
+        time.sleep(0.05)
+    terminal.resize(80, 24)
+    terminal.wait_for("•")
+    terminal.press("Escape")
+    terminal.wait_for("ready")
+    terminal.press("C-q")
+    assert_left(terminal, 0)
+
+
+def test_a_token_costs_little_and_waiting_nothing(terminal: Terminal) -> None:
+    """Processor time, not the wall's. Four milliseconds a token on a quiet machine; here is room for a busy one."""
+    terminal.start(
+        "--reply", "## 標題\n\n這是**一段**文字。\n\n1. 一\n2. 二\n\n", "--repeat", "60", "--tokens-per-second", "30"
+    )
+    terminal.wait_for("ready")
+    child = terminal.child()
+    terminal.type("one")
+    terminal.press("Enter")
+    terminal.wait_for("writing")
+    begun = processor_seconds(child)
+    time.sleep(10)
+    assert (processor_seconds(child) - begun) / 300 < 0.008
+    terminal.press("Escape")
+    terminal.wait_for("stopped")
+    time.sleep(1)
+    begun = processor_seconds(child)
+    time.sleep(3)
+    assert (processor_seconds(child) - begun) / 3 < 0.03
+
+
+def processor_seconds(process: int) -> float:
+    """User and system time a process has had."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
