@@ -186,9 +186,9 @@ def test_what_was_seen_before_the_end_is_there_again(terminal: Terminal, name: s
     time.sleep(1)
     os.kill(terminal.child(), signal.Signals[name])
     terminal.wait_for("rc=")
-    terminal.type("reset")
-    terminal.press("Enter")
-    terminal.wait_for(PROMPT)
+    terminal.type("stty sane; reset")  # what a killed program could not do
+    terminal.press("C-j")
+    terminal.wait(lambda: terminal.screen().strip() == PROMPT)
     terminal.start("--resume", "--reply", "好")
     terminal.wait_for("ready")
     assert terminal.screen().count("字元") >= seen

@@ -72,9 +72,8 @@ class MessageView(Widget, can_focus=True):
         width = self.content_size.width
         self.content = content
         height = content.get_height({}, width) if width else 0
-        if (
-            changed is None or not height or height != self._height
-        ):  # to lay out the screen anew costs as much as all the rest
+        # To lay out the screen anew costs as much as all the rest.
+        if changed is None or not height or height != self._height:
             self._height = height
             self.clear_cached_dimensions()
             self.refresh(layout=True)
