@@ -3,7 +3,7 @@
     pip download --no-deps --no-binary :all: llama-cpp-python==0.3.36 && tar -xzf llama_cpp_python-0.3.36.tar.gz
     python benchmarks/export.py --sdist llama_cpp_python-0.3.36 [--sizes 0.1B 0.5B 1.1B] [--alone 7B] [--type q4_0]
 
-The models are random, bf16, with a rank-64 adapter on all seven linears. Each step runs in a process of its own from a
+The models are random, bf16, with an adapter on all seven linears. Each step runs in a process of its own from a
 cold cache (its inputs are dropped from the page cache first). CPU seconds and bytes are the kernel's for the process
 and all its children; bytes are those that went to and from the disk (/proc/PID/io: read_bytes, write_bytes), so mapped
 files count; "busy" is the share of all cores' time that the step used; peak RSS is the larger of the sum over the
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -29,7 +30,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-VOCAB, RANK, ALPHA = 32000, 64, 96
+VOCAB, SCALE = 32000, 1.5
 SIZES = {
     "0.1B": {"hidden": 768, "wide": 2048, "layers": 12, "heads": 12, "kv_heads": 4},
     "0.5B": {"hidden": 1280, "wide": 3456, "layers": 24, "heads": 20, "kv_heads": 4},
@@ -110,27 +111,29 @@ def main() -> None:
     parser.add_argument("--sdist", type=Path, help="the unpacked source distribution of llama-cpp-python")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["0.1B", "0.5B", "1.1B"])
     parser.add_argument("--alone", nargs="+", choices=SIZES, default=[], help="sizes to run without the classic chain")
+    parser.add_argument("--ranks", nargs="+", type=int, default=[16, 64], help="of the adapters")
     parser.add_argument("--type", default="q4_0", help="of the GGUF")
     parser.add_argument("--work", type=Path, help="where to make the models (default: the temporary folder)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--make", nargs=2, metavar=("SIZE", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--make", nargs=3, metavar=("SIZE", "RANK", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.make:
-        make_model(Path(args.make[1]), **SIZES[args.make[0]])
+        size, rank, folder = args.make
+        make_model(Path(folder), rank=int(rank), **SIZES[size])
         return
     if args.sdist is None or not converter(args.sdist).is_file():
         parser.error("--sdist must name a folder with vendor/llama.cpp/convert_hf_to_gguf.py")
     print(f"`python benchmarks/export.py {' '.join(sys.argv[1:])}`\n\n{machine()}\n")
-    for size in dict.fromkeys([*args.sizes, *args.alone]):
+    for size, rank in itertools.product(dict.fromkeys([*args.sizes, *args.alone]), args.ranks):
         with tempfile.TemporaryDirectory(dir=args.work) as name:
             sdist = None if size in args.alone else args.sdist
-            compare(size, Path(name), sdist, args.type, args.threads)
+            compare(size, rank, Path(name), sdist, args.type, args.threads)
 
 
-def compare(size: str, work: Path, sdist: Path | None, file_type: str, threads: int) -> None:
+def compare(size: str, rank: int, work: Path, sdist: Path | None, file_type: str, threads: int) -> None:
     """One size: make the model, run both ways, print the table. Without an sdist, ours alone."""
     # In a child: a process starts with the peak of the one that forked it, so this one must stay small.
-    subprocess.run([sys.executable, __file__, "--make", size, str(work)], check=True)
+    subprocess.run([sys.executable, __file__, "--make", size, str(rank), str(work)], check=True)
     base, ours, theirs = work / "base", work / "ours.gguf", work / "theirs.gguf"
     weights = base / "model.safetensors"
     if shutil.disk_usage(work).free < (3 if sdist else 1) * weights.stat().st_size:
@@ -145,7 +148,7 @@ def compare(size: str, work: Path, sdist: Path | None, file_type: str, threads: 
     disk, kernel = disk_seconds(weights, ours), kernel_seconds(weights, file_type, threads)
     limit = max(disk, kernel)
     parameters = weights.stat().st_size / 2e9
-    print(f"## {size} ({parameters:.2f} billion weights, bf16) with a rank-{RANK} adapter -> {file_type}\n")
+    print(f"## {size} ({parameters:.2f} billion weights, bf16) with a rank-{rank} adapter -> {file_type}\n")
     print("| step | CPU s | wall s | busy | peak RSS MB | read GB | written GB | limit / wall |")
     print("|---|---|---|---|---|---|---|---|")
     print(fused.row("**exporter merge**", limit))
@@ -330,7 +333,7 @@ def version(name: str) -> str:
     return importlib.metadata.version(name)
 
 
-def make_model(folder: Path, *, hidden: int, wide: int, layers: int, heads: int, kv_heads: int) -> None:
+def make_model(folder: Path, *, rank: int, hidden: int, wide: int, layers: int, heads: int, kv_heads: int) -> None:
     """Write a random base and an adapter for it, tensor by tensor."""
     keys = hidden * kv_heads // heads
     linears = {
@@ -346,15 +349,15 @@ def make_model(folder: Path, *, hidden: int, wide: int, layers: int, heads: int,
         base |= {f"{prefix}{norm}.weight": (hidden,) for norm in ("input_layernorm", "post_attention_layernorm")}
         for name, (out, into) in linears.items():
             base[f"{prefix}{name}.weight"] = (out, into)
-            adapter[f"base_model.model.{prefix}{name}.lora_A.weight"] = (RANK, into)
-            adapter[f"base_model.model.{prefix}{name}.lora_B.weight"] = (out, RANK)
+            adapter[f"base_model.model.{prefix}{name}.lora_A.weight"] = (rank, into)
+            adapter[f"base_model.model.{prefix}{name}.lora_B.weight"] = (out, rank)
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": hidden, "intermediate_size": wide,
         "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv_heads,
         "max_position_embeddings": 2048, "vocab_size": VOCAB, "dtype": "bfloat16", "bos_token_id": 1, "eos_token_id": 2,
         "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False, "hidden_act": "silu",
     }  # fmt: skip
-    lora = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": ALPHA, "bias": "none"}
+    lora = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": int(SCALE * rank), "bias": "none"}
     lora["target_modules"] = [name.rpartition(".")[2] for name in linears]
     write_weights(folder / "base" / "model.safetensors", base, "BF16")
     write_weights(folder / "adapter" / "adapter_model.safetensors", adapter, "F32")
