@@ -34,18 +34,26 @@ class Generator:
     failed: dict[str, str] = field(default_factory=dict)
     """Key -> what the engine said: records that another run may well answer."""
 
-    def replies(self, prompts: Mapping[str, list[Message]]) -> Iterator[tuple[str, Generated]]:
-        """Answer every prompt; the replies come as they are finished.
+    def prepare(self, prompts: Mapping[str, list[Message]]) -> dict[str, list[int]]:
+        """Ids of the prompts that fit the context, and room for the longest of them and its reply.
+
+        Of all prompts, those that are answered already too: what is left then finds the context it always had.
+        """
+        ids = self._encode(prompts)
+        if ids:
+            longest = max(map(len, ids.values())) + self.sampling.max_tokens
+            self.engine.reserve(min(self.engine.context_limit, longest))
+        return ids
+
+    def replies(
+        self, prompts: Mapping[str, list[Message]], ids: Mapping[str, list[int]]
+    ) -> Iterator[tuple[str, Generated]]:
+        """Answer every prompt of `ids`; the replies come as they are finished.
 
         Raises:
             ConfigError: the grammar cannot be read.
             ToolError: the engine fails at every record.
         """
-        ids = self._encode(prompts)
-        if not ids:
-            return
-        longest = max(map(len, ids.values())) + self.sampling.max_tokens
-        self.engine.reserve(min(self.engine.context_limit, longest))
         waiting = iter(ids)
         failures = 0
         pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="reply")

@@ -118,17 +118,18 @@ class GenerateRun:
 
     def _compute(self, prompts: Prompts, journal: Journal[Generated], grammar: str) -> Iterator[Progress]:
         """Answer every record that the journal lacks."""
-        missing = {key: messages for key, messages in prompts.unique.items() if key not in journal.results}
-        if not missing:
+        if prompts.unique.keys() <= journal.results.keys():
             return
         engine = self._load(self.settings.model)
         try:
             self.notes += [note for note in engine.notes if note not in self.notes]
             generator = Generator(engine, self._sampling, self.settings.model.parallel, grammar)
-            done, total = len(prompts.unique) - len(missing), len(prompts.unique)
+            ids = generator.prepare(prompts.unique)
+            missing = {key: tokens for key, tokens in ids.items() if key not in journal.results}
+            done, total = len(ids) - len(missing), len(ids)
             yield Progress(done, total, "replies")
             started, tokens = time.monotonic(), 0
-            for key, reply in generator.replies(missing):
+            for key, reply in generator.replies(prompts.unique, missing):
                 journal.add(key, reply)
                 done, tokens = done + 1, tokens + reply.tokens
                 self.seconds = time.monotonic() - started
