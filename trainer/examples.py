@@ -144,14 +144,3 @@ def _fewer_turns(row: Row, formats: Formats, tokenizer: SentencePieceTokenizer, 
             return _examples(row, encoded, truncated=True)
         messages = messages[:-2]
     return []
-
-
-def padded(examples: Sequence[Example], padding_id: int) -> tuple[list[list[int]], list[list[int]]]:
-    """(ids, labels) of a batch, filled at the right to its longest row.
-
-    Causal attention never looks to the right, so no attention mask is needed: real positions see real positions only.
-    """
-    width = max(len(example.ids) for example in examples)
-    ids = [list(example.ids) + [padding_id] * (width - len(example.ids)) for example in examples]
-    labels = [example.labels + [IGNORED] * (width - len(example.ids)) for example in examples]
-    return ids, labels

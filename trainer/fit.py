@@ -84,7 +84,7 @@ def run(job: Job, reporter: Reporter) -> None:
     from trainer.finish import Finish, write_adapter_folder
     from trainer.loop import FitTrainer
     from trainer.model import load_model, trainable_parameters
-    from trainer.order import row_order, step_count
+    from trainer.order import lay_out
     from trainer.perplexity import rows_to_score
     from trainer.tokenizer import SentencePieceTokenizer
 
@@ -105,16 +105,13 @@ def run(job: Job, reporter: Reporter) -> None:
         )
     probes = make_probes(validation, dataset.formats, tokenizer, settings.evaluation.rows, training.seed)
     others = rows_to_score(validation, settings.evaluation.rows, training.seed)
-    steps = step_count(len(examples), job.rows_per_step, steps=training.steps, epochs=training.epochs)
-    order = row_order(
-        [len(example.ids) for example in examples], steps * job.rows_per_step,
-        batch_size=training.batch_size, group_by_length=training.group_by_length, seed=training.seed,
-    )  # fmt: skip
-    compute, args = _training_arguments(job, steps)
+    order = lay_out([len(example.ids) for example in examples], training, job.rows_per_step)
+    compute, args = _training_arguments(job, order.steps)
     model = load_model(job, compute, args.device)
+    packed = f" in {order.per_pass:,} sequences" if training.packing else ""
     reporter.say(
-        f"{len(examples):,} rows, {steps:,} steps of {job.rows_per_step} rows, {len(probes):,} validation questions, "
-        f"{len(others):,} other validation rows; "
+        f"{len(examples):,} rows{packed}, {order.steps:,} steps of {job.rows_per_step}, "
+        f"{len(probes):,} validation questions, {len(others):,} other validation rows; "
         f"{trainable_parameters(model):,} parameters to train"
     )
     trainer = FitTrainer(
@@ -124,8 +121,8 @@ def run(job: Job, reporter: Reporter) -> None:
     trainer.train(resume_from_checkpoint=_checkpoint_to_resume(trainer))
     if reporter.is_first:
         finish = Finish(
-            job=job, dataset=dataset, steps=steps, truncated=truncated, loss=trainer.last_loss, compute=str(compute),
-            train_rows=len(examples), seconds=time.monotonic() - started,
+            job=job, dataset=dataset, steps=order.steps, truncated=truncated, loss=trainer.last_loss,
+            compute=str(compute), train_rows=len(examples), seconds=time.monotonic() - started,
         )  # fmt: skip
         write_adapter_folder(finish, model)
 

@@ -7,79 +7,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
 from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from configs.atomic import staged_file, write_json
 from configs.errors import ToolError
 from trainer import adapter, checkpoints, metrics
+from trainer.batches import Collator, Sequences
 from trainer.evaluation import Probe, Score, evaluate
-from trainer.examples import IGNORED, Example, padded
+from trainer.examples import IGNORED, Example
 from trainer.job import Job
+from trainer.order import RunOrder
 from trainer.perplexity import TokenScore, score_tokens
+from trainer.rhythm import Conductor, Rhythm
 from trainer.schedule import rate_share
+from trainer.target_loss import TargetLoss
 from trainer.work import BEST_FOLDER, CHECKPOINT_PREFIX, METRICS_FILE, Reporter
-
-# Shapes: B = rows of a batch, L = tokens, K = trained positions, V = vocabulary.
 
 BEST_FILE = "best.json"
 _REPORT_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """Which steps are followed by an evaluation, and which by a checkpoint."""
-
-    steps: int
-    evaluate_every: int
-    checkpoint_every: int
-
-    @classmethod
-    def of(cls, job: Job, steps: int) -> Rhythm:
-        """The settings' rhythm, with its zeros filled in."""
-        evaluate_every = job.settings.evaluation.every or max(1, steps // 10)
-        return cls(steps, evaluate_every, job.settings.checkpoint.every or evaluate_every)
-
-    def is_evaluated(self, step: int) -> bool:
-        """Every so many steps, and after the last."""
-        return step % self.evaluate_every == 0 or step == self.steps
-
-    def is_saved(self, step: int) -> bool:
-        """Every so many steps; after the last the adapter itself is written."""
-        return step % self.checkpoint_every == 0 and step < self.steps
-
-
-class Rows(Dataset[int]):  # type: ignore[misc]  # torch is not followed by mypy
-    """The whole run's rows, in order; items are row numbers."""
-
-    def __init__(self, order: Sequence[int]) -> None:
-        self._order = order
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __getitem__(self, place: int) -> int:
-        return self._order[place]
-
-
-class Collator:
-    """Row numbers -> a batch: ids [B, L], labels [B, L], rows [B]."""
-
-    def __init__(self, examples: Sequence[Example], padding_id: int) -> None:
-        self._examples = examples
-        self._padding_id = padding_id
-
-    def __call__(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
-        ids, labels = padded([self._examples[row] for row in rows], self._padding_id)
-        return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels), "rows": torch.tensor(rows)}
 
 
 class FitTrainer(Trainer):  # type: ignore[misc]
@@ -91,7 +42,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         job: Job,
         model: PeftModel,
         args: TrainingArguments,
-        order: Sequence[int],
+        order: RunOrder,
         examples: Sequence[Example],
         probes: Sequence[Probe],
         others: Sequence[Example],
@@ -101,6 +52,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self.job = job
         self.rhythm = Rhythm.of(job, args.max_steps)
         self.examples = examples
+        self._per_pass = order.per_pass
         self.probes = probes
         self.others = others
         self.padding_id = padding_id
@@ -110,11 +62,12 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self.last_score: Score | None = None
         self.last_tokens: TokenScore | None = None
         self.last_loss = float("nan")
+        self._target_loss = TargetLoss(model)
         self._reported_at = 0.0
         self._started = time.monotonic()
         super().__init__(
-            model=model, args=args, train_dataset=Rows(order), data_collator=Collator(examples, padding_id),
-            callbacks=[_Conductor(self.rhythm)],
+            model=model, args=args, train_dataset=Sequences(order.sequences),
+            data_collator=Collator(examples, padding_id), callbacks=[Conductor(self.rhythm)],
         )  # fmt: skip
         # Our loss divides by all trained tokens of the step, over passes and ranks (see compute_loss).
         self.model_accepts_loss_kwargs = True
@@ -131,17 +84,12 @@ class FitTrainer(Trainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         """Cross entropy over the trained positions alone: sum / (trained tokens of the whole step).
 
-        The head is computed at those positions only. No attention mask: rows are padded at their right, and causal
-        attention does not look there.
-
         Raises:
             ToolError: the loss is not finite; the rows are named.
         """
-        target_BL = F.pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
-        keep_BL = target_BL != IGNORED
-        logits_KV = model(input_ids=inputs["input_ids"], logits_to_keep=keep_BL, use_cache=False).logits
-        items = num_items_in_batch if num_items_in_batch is not None else keep_BL.sum()
-        loss = F.cross_entropy(logits_KV.float(), target_BL[keep_BL], reduction="sum") / items
+        items = num_items_in_batch if num_items_in_batch is not None else (inputs["labels"] != IGNORED).sum()
+        positions = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
+        loss = self._target_loss(model, inputs["input_ids"], inputs["labels"], **positions) / items
         if not torch.isfinite(loss):
             raise ToolError(
                 f"the loss is not finite at step {self.state.global_step + 1}, rows {self._named(inputs['rows'])}",
@@ -262,7 +210,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
     def _record(self, values: dict[str, Any]) -> None:
         if self.reporter.is_first:
             step = self.state.global_step
-            epoch = round(step * self.job.rows_per_step / len(self.examples), 4)
+            epoch = round(step * self.job.rows_per_step / self._per_pass, 4)
             seconds = round(time.monotonic() - self._started, 3)
             metrics.append(self.job.work / METRICS_FILE, {"step": step, "epoch": epoch, **values, "seconds": seconds})
 
@@ -273,25 +221,3 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         if self.last_tokens:
             note += f", validation perplexity {self.last_tokens.perplexity:.2f}"
         self.reporter.progress(self.state.global_step, self.state.max_steps, note)
-
-
-class _Conductor(TrainerCallback):  # type: ignore[misc]
-    """Tells Trainer when to evaluate and when to save."""
-
-    def __init__(self, rhythm: Rhythm) -> None:
-        self._rhythm = rhythm
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
-    ) -> TrainerControl:
-        control.should_log = True
-        control.should_evaluate = self._rhythm.is_evaluated(state.global_step)
-        control.should_save = self._rhythm.is_saved(state.global_step)
-        return control
-
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
-    ) -> TrainerControl:
-        # The one "epoch" ends with the last step, which has had its evaluation.
-        control.should_evaluate = control.should_save = False
-        return control

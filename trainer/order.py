@@ -9,8 +9,39 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from trainer.packing import packed_passes
+from trainer.settings import TrainingSettings
 
 _WINDOW_BATCHES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """A run laid out: the rows of every sequence, one row each unless they are packed."""
+
+    steps: int
+    sequences: list[tuple[int, ...]]
+    per_pass: int
+    """Sequences in one pass over the rows; packed, in the first."""
+
+
+def lay_out(lengths: Sequence[int], training: TrainingSettings, sequences_per_step: int) -> RunOrder:
+    """Lay out a run over rows of these lengths in tokens."""
+    passes = packed_passes(lengths, training.max_length, training.seed) if training.packing else None
+    first = next(passes) if passes else []
+    per_pass = len(first) or len(lengths)
+    steps = step_count(per_pass, sequences_per_step, steps=training.steps, epochs=training.epochs)
+    total = steps * sequences_per_step
+    if passes:
+        sequences = list(islice(chain(first, chain.from_iterable(passes)), total))
+        return RunOrder(steps, sequences, per_pass)
+    rows = row_order(
+        lengths, total, batch_size=training.batch_size, group_by_length=training.group_by_length, seed=training.seed
+    )
+    return RunOrder(steps, [(row,) for row in rows], per_pass)
 
 
 def step_count(rows: int, rows_per_step: int, *, steps: int, epochs: float) -> int:

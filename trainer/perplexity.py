@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
 
+from trainer.batches import Collator
 from trainer.evaluation import summed_over_ranks
-from trainer.examples import IGNORED, Example, padded
+from trainer.examples import IGNORED, Example
 
 # Shapes: B = rows of a batch, L = tokens, K = trained positions, V = vocabulary.
 
@@ -60,7 +61,8 @@ def _score_batch(
     model: torch.nn.Module, examples: Sequence[Example], padding_id: int, device: torch.device
 ) -> torch.Tensor:
     """[summed loss, right tokens, tokens] of one batch."""
-    ids_BL, labels_BL = (torch.tensor(part, device=device) for part in padded(examples, padding_id))
+    batch = Collator(examples, padding_id)([(place,) for place in range(len(examples))])
+    ids_BL, labels_BL = batch["input_ids"].to(device), batch["labels"].to(device)
     target_BL = F.pad(labels_BL, (0, 1), value=IGNORED)[:, 1:]
     keep_BL = target_BL != IGNORED
     target_K = target_BL[keep_BL]

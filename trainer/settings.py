@@ -74,7 +74,10 @@ class TrainingSettings(_Section):
     gradient_checkpointing: bool = False
     """Compute activations twice to hold fewer of them."""
     group_by_length: bool = True
-    """Put rows of similar length into one batch, so that little is padding."""
+    """Put rows of similar length into one batch, so that little is padding; packed rows need it not."""
+    packing: bool = False
+    """Put several rows, which do not see each other, into one sequence of up to `max_length` tokens: larger products
+    for a GPU. `batch_size` then counts sequences."""
     seed: int = Field(0, ge=0)
     """Seed of the adapter's start, of dropout and of the order of rows."""
 

@@ -13,9 +13,10 @@ from configs.errors import ConfigError
 from configs.exam import Question
 from configs.formats import Formats
 from tests import tiny
+from trainer.batches import Collator
 from trainer.datasets.folder import Row
 from trainer.evaluation import make_probe
-from trainer.examples import IGNORED, Example, encode_row, encode_rows, padded
+from trainer.examples import IGNORED, Example, encode_row, encode_rows
 from trainer.tokenizer import SentencePieceTokenizer
 
 FORMATS = Formats.load("alpaca2", "formosa")
@@ -116,7 +117,10 @@ def test_rows_that_cannot_fit_are_counted_and_named(tokenizer: SentencePieceToke
 
 def test_batches_are_padded_at_the_right(tokenizer: SentencePieceTokenizer) -> None:
     examples = encode_rows([row_of(question) for question in tiny.questions(6)], FORMATS, tokenizer, 1536)
-    ids, labels = padded(examples, tokenizer.padding_id)
+    batch = Collator(examples, tokenizer.padding_id)([(place,) for place in range(6)])
+    assert "position_ids" not in batch
+    assert batch["rows"].tolist() == list(range(6))
+    ids, labels = batch["input_ids"].tolist(), batch["labels"].tolist()
     assert len({len(line) for line in ids + labels}) == 1
     for line, label, example in zip(ids, labels, examples, strict=True):
         assert line[: len(example.ids)] == list(example.ids)

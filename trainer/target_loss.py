@@ -1,0 +1,97 @@
+"""The loss over trained positions alone, a chunk of them at a time.
+
+A number for every trained position and every word of the vocabulary is what eats the memory: 1,536 positions of a
+55,296-word vocabulary are 324 MiB, and the plain loss holds three such arrays. The output matrix is frozen, so the
+gradient of its input can be computed chunk by chunk together with the loss, and no logits are kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
+from peft import PeftModel
+
+from trainer.examples import IGNORED
+
+# Shapes: B = rows of a batch, L = tokens, K = trained positions, C = of one chunk, H = width, V = vocabulary.
+
+CHUNK_NUMBERS = 1 << 25
+"""Logits computed at once: 128 MiB in f32."""
+_PLAIN_HEADS = ("llama", "mistral", "qwen2", "qwen3")
+"""Architectures whose logits are the output matrix's product and nothing else."""
+
+
+class TargetLoss:
+    """Computes the summed loss of a model that it prepares once."""
+
+    def __init__(self, model: PeftModel, chunk_numbers: int = CHUNK_NUMBERS) -> None:
+        base = model.get_base_model()
+        head = base.get_output_embeddings()
+        self._chunk_numbers = chunk_numbers
+        self._target_K: torch.Tensor | None = None
+        self.in_chunks = (
+            type(head) is torch.nn.Linear
+            and head.bias is None
+            and not head.weight.requires_grad
+            and base.config.model_type in _PLAIN_HEADS
+        )
+        """Whether the output matrix allows it; else all logits are made."""
+        if self.in_chunks:
+            # Called as the module it is, so that ZeRO-3 gathers its weight.
+            self._head, self._logits = head, head.forward
+            head.forward = self._forward
+
+    def __call__(
+        self, model: torch.nn.Module, ids_BL: torch.Tensor, labels_BL: torch.Tensor, **inputs: Any
+    ) -> torch.Tensor:
+        """Cross entropy in nats, summed over the trained positions: a scalar, 0 where there are none.
+
+        No attention mask: rows are padded at their right, and causal attention does not look there.
+        """
+        target_BL = F.pad(labels_BL, (0, 1), value=IGNORED)[:, 1:]
+        keep_BL = target_BL != IGNORED
+        target_K = target_BL[keep_BL]
+        self._target_K = target_K if self.in_chunks else None
+        try:
+            given = model(input_ids=ids_BL, logits_to_keep=keep_BL, use_cache=False, **inputs).logits
+        finally:
+            self._target_K = None
+        return given if self.in_chunks else F.cross_entropy(given.float(), target_K, reduction="sum")
+
+    def _forward(self, hidden_KH: torch.Tensor) -> torch.Tensor:
+        """The output matrix's forward: the loss while one is asked for, logits otherwise."""
+        if self._target_K is None:
+            return self._logits(hidden_KH)
+        loss: torch.Tensor = _ChunkedLoss.apply(hidden_KH, self._head.weight, self._target_K, self._chunk_numbers)
+        return loss
+
+
+class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed by mypy
+    """Summed cross entropy of hidden @ weight.T, its gradient computed on the way forward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_KH: torch.Tensor, weight_VH: torch.Tensor, target_K: torch.Tensor, chunk_numbers: int
+    ) -> torch.Tensor:
+        size = max(1, chunk_numbers // len(weight_VH))
+        gradient_KH = torch.empty_like(hidden_KH) if ctx.needs_input_grad[0] else None
+        loss = hidden_KH.new_zeros((), dtype=torch.float32)
+        for start in range(0, len(hidden_KH), size):
+            chunk = slice(start, start + size)
+            target_C1 = target_K[chunk, None]
+            log_probs_CV = F.linear(hidden_KH[chunk], weight_VH).float().log_softmax(-1)
+            loss -= log_probs_CV.gather(1, target_C1).sum()
+            if gradient_KH is not None:
+                # d loss / d logits = softmax - one-hot, written over the log probabilities.
+                delta_CV = log_probs_CV.exp_()
+                delta_CV.scatter_add_(1, target_C1, delta_CV.new_full((), -1).expand_as(target_C1))
+                gradient_KH[chunk] = delta_CV.to(weight_VH.dtype) @ weight_VH
+        ctx.save_for_backward(gradient_KH)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, loss_gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (gradient_KH,) = ctx.saved_tensors
+        return gradient_KH * loss_gradient, None, None, None
