@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.atomic import output_is_done, sha256_file, sha256_text, staged_folder
-from configs.entity import EntityFormat
 from configs.errors import ConfigError
-from configs.exam import QuestionFormat
-from configs.formats import Formats
-from configs.prompt import PromptFormat
 from trainer.datasets.folder import (
     DATASET_FILE,
     REJECTED_FILE,
@@ -26,15 +22,15 @@ from trainer.datasets.folder import (
     read_meta,
 )
 from trainer.datasets.gather import Gathering
-from trainer.datasets.kinds import EXAM, parse_columns
+from trainer.datasets.kinds import parse_columns
 from trainer.datasets.mixture import quotas
 from trainer.datasets.selection import Selection
 from trainer.datasets.sources import Source, open_sources
+from trainer.datasets.wording import Wording
 from trainer.token_measure import TokenMeasure
 
 _OWN = (TRAIN_FILE, VALIDATION_FILE, DATASET_FILE, REJECTED_FILE)
 _SPOOL = ".spool"
-_DEFAULT_FORMATS = {EXAM: "formosa", "entities": "msra"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,43 +59,6 @@ class PrepareOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
-    """The formats that the rows are written in."""
-
-    formats: Formats
-    """These travel with the dataset."""
-    entities: EntityFormat | None
-
-    @classmethod
-    def of(cls, options: PrepareOptions, sources: Sequence[Source]) -> Wording:
-        """The formats that these sources need.
-
-        Raises:
-            ConfigError: a format that does not exist or that no source, or more than one kind of source, would take.
-        """
-        kinds = {source.kind for source in sources}
-        asking = [kind for kind in _DEFAULT_FORMATS if kind in kinds]
-        if options.question_format and len(asking) != 1:
-            raise ConfigError(
-                f"--question-format {options.question_format}: "
-                + ("exam questions and entities would both take it" if asking else "no source is asked in one"),
-                hint="prepare them apart" if asking else "leave it out",
-            )
-        if options.convert and EXAM not in kinds:
-            raise ConfigError("--convert is for exam questions, and there are none", hint="leave it out")
-        names = {kind: options.question_format or _DEFAULT_FORMATS[kind] for kind in asking}
-        question = QuestionFormat.load(names[EXAM]) if EXAM in names else None
-        if question and options.convert:
-            question = question.with_convert(options.convert)
-        entities = EntityFormat.load(names["entities"]) if "entities" in names else None
-        return cls(Formats(PromptFormat.load(options.prompt_format), question), entities)
-
-    def fingerprint(self) -> list[str]:
-        """Texts that tell these formats from others."""
-        return [self.formats.to_toml(), self.entities.model_dump_json() if self.entities else ""]
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """A dataset folder and its dataset.json; `made` is False where it stood there already."""
 
@@ -118,7 +77,8 @@ def prepare(options: PrepareOptions) -> Prepared:
     if not 0 <= options.validation < 1:
         raise ConfigError(f"--validation {options.validation}: expected a share from 0 to below 1")
     sources = open_sources(options.sources, options.format, parse_columns(options.columns), options.encoding)
-    wording = Wording.of(options, sources)
+    kinds = sorted({source.kind for source in sources})
+    wording = Wording.of(kinds, options.prompt_format, options.question_format, options.convert)
     measure = TokenMeasure.of(options.model, options.max_length, wording.formats)
     fingerprint = _fingerprint(options, sources, wording, measure)
     recorded = _recorded(options.output)
@@ -134,7 +94,7 @@ def prepare(options: PrepareOptions) -> Prepared:
         row_files = {name: sha256_file(folder / name) for name in (TRAIN_FILE, VALIDATION_FILE)}
         formats_text = wording.formats.to_toml()
         meta = {
-            "format": "+".join(sorted({source.kind for source in sources})),
+            "format": "+".join(kinds),
             "sources": [_told(source, selection, place) for place, source in enumerate(sources)],
             "prompt_format": wording.formats.prompt.name,
             "question_format": wording.formats.question.name if wording.formats.question else None,
@@ -160,9 +120,10 @@ def _select(options: PrepareOptions, sources: Sequence[Source], gathering: Gathe
         first = gathering.first_reason or "the sheets are empty"
         raise ConfigError(f"none of the {read} rows can be trained on; the first: {first}")
     taken = quotas(kept, [source.weight for source in sources])
-    if not all(taken) and any(source.weight for source in sources):
+    if any(source.weight for source in sources) and not all(taken):
+        empty = taken.index(0)
         raise ConfigError(
-            f"the weights leave no row of {sources[taken.index(0)].file.path}", hint=f"its good rows: {min(kept)}"
+            f"the weights leave no row of {sources[empty].file.path}", hint=f"{kept[empty]:,} of its rows are good"
         )
     selection = Selection(gathering, taken, options.validation, options.seed)
     if not selection.train_rows:
