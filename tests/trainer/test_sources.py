@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests import tiny
+from trainer.datasets import reading
 
 PAIR = {"instruction": "問？", "output": "答。"}
 
@@ -144,9 +147,9 @@ def test_entities_are_asked_in_the_predecessors_words(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_the_real_entity_files_agree_on_the_wording(shared_data: Path, tmp_path: Path) -> None:
     made = prepared(tmp_path / "a", shared_data / "msra" / "msra_1000.txt")
-    given = prepared(tmp_path / "b", shared_data / "msra" / "dev.txt")
+    written = prepared(tmp_path / "b", shared_data / "msra" / "dev.txt")
     assert (made["format"], made["train"], made["rejected"]) == ("entities", 1_000, 0)
-    assert (given["format"], given["rows"]) == ("instruction", 1_000)
+    assert (written["format"], written["rows"]) == ("instruction", 1_000)
     ours = {row["messages"][0]["content"]: row["messages"][1]["content"] for row in rows(tmp_path / "a")}
     theirs = {row["messages"][0]["content"]: row["messages"][1]["content"] for row in rows(tmp_path / "b")}
     shared = ours.keys() & theirs.keys()
@@ -170,6 +173,26 @@ def test_json_arrays_are_read_like_lines(tmp_path: Path) -> None:
     prepared(tmp_path / "array", array)
     prepared(tmp_path / "lines", jsonl(tmp_path / "a.jsonl", *records))
     assert (tmp_path / "array" / "train.jsonl").read_bytes() == (tmp_path / "lines" / "train.jsonl").read_bytes()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(
+        st.dictionaries(st.text(max_size=3), st.one_of(st.integers(), st.text(max_size=9), st.lists(st.booleans()))),
+        min_size=1,
+    ).filter(any),
+    indent=st.sampled_from([None, 0, 3]),
+    chunk=st.integers(1, 40),
+)
+def test_an_array_is_cut_anywhere_and_read_whole(
+    values: list[dict[str, Any]], indent: int | None, chunk: int, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(values, indent=indent) + "\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_CHUNK", chunk)
+        records = list(reading.open_source(tmp_path / "a.json").records())
+    assert [record.cells for record in records] == values
+    assert [record.number for record in records] == list(range(1, len(values) + 1))
 
 
 @pytest.mark.parametrize(
