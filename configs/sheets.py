@@ -12,7 +12,7 @@ from configs.atomic import sha256_file
 from configs.errors import ConfigError
 from configs.exam import MAX_CHOICES, Question, parse_label, without_control
 from configs.records import Table, cell_text, read_table
-from configs.workbook import CellFault
+from configs.workbook_marks import CellFault
 
 # What people call the columns; compared without case and blanks.
 _NAMES = {
