@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.errors import Parser, common_flags, run
-from runtime import merge_command
+from runtime import bench_command, merge_command
 from runtime.evaluation import command as evaluation
 from runtime.generation import command as generation
 from runtime.narration import report, say
@@ -30,6 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
         )
     )
     _add_chat(commands.add_parser("chat", help="plain terminal chat", description=_CHAT))
+    bench = commands.add_parser("bench", help="speed and memory of a model here", description=bench_command.DESCRIPTION)
+    bench_command.add_arguments(bench)
     return parser
 
 

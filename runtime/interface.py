@@ -50,9 +50,9 @@ class ModelOptions:
 class ScoreRequest:
     """One prompt and the labels to weigh against each other.
 
-    A result is a function of the request alone, to the last bit: kernels give other bits for other batches, so where a
-    prompt is cut into batches is part of the request. `cuts` are the token counts, ascending, after which a batch ends;
-    prompts that begin alike up to a cut share what was evaluated up to there.
+    Kernels give other bits for other batches, so where a prompt is cut into batches is part of the request. `cuts` are
+    the token counts, ascending, after which a batch ends; prompts that begin alike up to a cut share what was evaluated
+    up to there.
     """
 
     prompt: Sequence[int]
@@ -108,7 +108,7 @@ class Engine(Protocol):
 
     tokenizer: Tokenizer
     pack_tokens: int
-    """Tokens that one call of `score` should bring to be quick; 0: one row at a time is as quick as many."""
+    """Tokens that one call of `score` should bring to be quick; 0: one question at a time is as quick as many."""
 
     @property
     def formats(self) -> Formats:
@@ -156,8 +156,8 @@ class Engine(Protocol):
     def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """Natural-log probability of every label, each as a whole, given the prompt, for every request.
 
-        The requests of one call are a pack and may be evaluated together. The same pack gives the same bits whatever
-        was evaluated before it; where `pack_tokens` is 0, a request's bits do not depend on its pack either.
+        The requests of one call are evaluated together, and the same call gives the same bits whatever was evaluated
+        before it. Send what belongs together: the orders of one question, or with `pack_tokens` a pack of questions.
 
         Raises:
             ToolError: prompt and continuation do not fit the context, or the engine was closed.

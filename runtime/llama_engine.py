@@ -174,7 +174,7 @@ class LlamaEngine:
         return calls
 
     def _score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        return score(self._scoring_context(), requests, packed=self.pack_tokens > 0)
+        return score(self._scoring_context(), requests)
 
     def _exchange(self, plan: ModelPlan) -> None:
         """Plug other adapters in. What the contexts hold was computed with the old ones, so they go."""

@@ -1,7 +1,7 @@
 """Log probabilities of labels: prompts as a tree of stretches, each evaluated once.
 
-Prompts that come one at a time are walked depth-first: the context keeps the blocks that the next begins with, too. A
-pack of prompts is evaluated at once, which is quicker on a GPU and no quicker on a CPU.
+What all prompts of one call begin with is kept, block by block, for the next call to go on from: so calls in tree order
+walk the tree depth-first. What the prompts go on with is evaluated in as few batches as it fits.
 """
 
 from __future__ import annotations
@@ -24,11 +24,8 @@ class _Branch:
     tree: LabelTree
 
 
-def score(context: ScoringContext, requests: Sequence[ScoreRequest], *, packed: bool) -> list[list[float]]:
-    """Log probability of every label of every request.
-
-    Args:
-        packed: evaluate the requests together.
+def score(context: ScoringContext, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+    """Log probability of every label of every request, all evaluated together.
 
     Raises:
         AbortedError: the context's abort callback said so.
@@ -37,36 +34,25 @@ def score(context: ScoringContext, requests: Sequence[ScoreRequest], *, packed: 
     for request in requests:
         if request.length > context.size:
             raise ToolError(f"{request.length} tokens do not fit the context of {context.size}")
-    if packed:
-        return _score_pack(context, requests)
-    return [_score_alone(context, request) for request in requests]
-
-
-def _score_alone(context: ScoringContext, request: ScoreRequest) -> list[float]:
-    blocks = [block for stretch in _stretches(request) for block in cut_evenly(stretch)]
-    found: list[float] = []
-    for tree in label_trees(request.continuations):
-        (scores,) = _evaluate(context, blocks[:-1], [_Branch(blocks[-1:], tree)])
-        found += scores
-    return request.by_label(found)
-
-
-def _score_pack(context: ScoringContext, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-    """All requests after the stretch that all begin with; as many at a time as there may be sequences."""
     stretches = [_stretches(request) for request in requests]
-    first = stretches[0][0]
-    start = first if all(len(parts) > 1 and parts[0] == first for parts in stretches) else ()
+    shared = _shared(stretches)
+    start = [block for stretch in stretches[0][:shared] for block in cut_evenly(stretch)]
     branches = [
-        _Branch(parts[1:] if start else parts, tree)
+        _Branch(parts[shared:], tree)
         for request, parts in zip(requests, stretches, strict=True)
         for tree in label_trees(request.continuations)
     ]
-    blocks = cut_evenly(start)
-    scores = iter([found for group in _groups(branches) for found in _evaluate(context, blocks, group)])
+    scores = iter([found for group in _groups(branches) for found in _evaluate(context, start, group)])
     return [
         request.by_label([value for _ in label_trees(request.continuations) for value in next(scores)])
         for request in requests
     ]
+
+
+def _shared(stretches: Sequence[list[Block]]) -> int:
+    """How many stretches all begin with, the last of each left out: those have outputs."""
+    most = min(map(len, stretches)) - 1
+    return next((at for at in range(most) if any(parts[at] != stretches[0][at] for parts in stretches)), most)
 
 
 def _groups(branches: Sequence[_Branch]) -> Iterator[list[_Branch]]:

@@ -11,7 +11,7 @@ from tests.tiny import run_cli
 COMMANDS = {
     "trainer": {"prepare", "preview", "fit"},
     "exporter": {"merge", "adapter", "quantize", "inspect", "verify"},
-    "runtime": {"predict", "merge-shards", "generate", "evaluate", "chat"},
+    "runtime": {"predict", "merge-shards", "generate", "evaluate", "chat", "bench"},
     "tui": {"chat"},
 }
 

@@ -32,6 +32,10 @@ def pack(passages: int = 3, questions: int = 4, orders: int = 2, start: int = 40
     return found
 
 
+def alone(engine: Engine, requests: list[ScoreRequest]) -> list[list[float]]:
+    return [engine.score([request])[0] for request in requests]
+
+
 @pytest.fixture(scope="module", params=["model.gguf", "q4_0.gguf"])
 def path(models: Path, request: pytest.FixtureRequest) -> Path:
     """An f32 model has other attention kernels and another cache than the rest."""
@@ -60,8 +64,8 @@ def test_a_pack_gives_what_its_rows_alone_give(
 ) -> None:
     passages, questions, orders, start = shape
     requests = pack(passages, questions, orders, max(start, 1))
-    for scores, alone in zip(packing.score(requests), single.score(requests), strict=True):
-        assert scores == pytest.approx(alone, abs=NEAR[path.name])
+    for scores, wanted in zip(packing.score(requests), alone(single, requests), strict=True):
+        assert scores == pytest.approx(wanted, abs=NEAR[path.name])
 
 
 def test_the_same_pack_gives_the_same_bits_whatever_came_before(path: Path, packing: Engine) -> None:
@@ -77,14 +81,25 @@ def test_a_prompt_longer_than_a_batch_and_a_pack_larger_than_the_context(path: P
     requests = [ScoreRequest((1, *ids(700, seed)), FORKED) for seed in range(4)]
     packing = load_engine(ModelOptions(path, threads=1, pack_tokens=128))
     packing.reserve(710)
-    for scores, alone in zip(packing.score(requests), single.score(requests), strict=True):
-        assert scores == pytest.approx(alone, abs=NEAR[path.name])
+    for scores, wanted in zip(packing.score(requests), alone(single, requests), strict=True):
+        assert scores == pytest.approx(wanted, abs=NEAR[path.name])
     packing.close()
 
 
-def test_rows_that_come_alone_do_not_depend_on_their_company(single: Engine) -> None:
-    requests = pack()
-    wanted = single.score(requests)
-    assert [single.score([request])[0] for request in reversed(requests)] == wanted[::-1]
-    shuffled = random.Random(1).sample(range(len(requests)), len(requests))
-    assert single.score([requests[index] for index in shuffled]) == [wanted[index] for index in shuffled]
+def test_questions_that_come_alone_do_not_depend_on_their_company(single: Engine) -> None:
+    orders = 2
+    requests = pack(orders=orders)
+    questions = [requests[at : at + orders] for at in range(0, len(requests), orders)]
+    wanted = [single.score(question) for question in questions]
+    shuffled = random.Random(1).sample(range(len(questions)), len(questions))
+    assert [single.score(questions[index]) for index in shuffled] == [wanted[index] for index in shuffled]
+
+
+def test_the_orders_of_a_question_are_the_same_bits_on_any_number_of_threads(path: Path) -> None:
+    wanted: dict[int, list[list[float]]] = {}
+    for threads in (1, 2):
+        engine = load_engine(ModelOptions(path, threads=threads))
+        for number, question in enumerate([pack(1, 1, 4), pack(1, 1, 24, 2), pack(1, 1, 4, 90)]):
+            scores = engine.score(question)
+            assert wanted.setdefault(number, scores) == scores
+        engine.close()
