@@ -135,7 +135,8 @@ class PredictRun:
                 done += 1
                 self.seconds = time.monotonic() - started
                 yield Progress(done, len(questions.unique) - len(scorer.too_long), "questions", tally.note)
-        questions.errors |= scorer.too_long
+        # What an earlier run with a larger context had computed stays an answer.
+        questions.errors |= {key: why for key, why in scorer.too_long.items() if key not in journal.results}
         questions.failed |= scorer.failed
         for key, reason in {**questions.errors, **scorer.failed}.items():
             journal.refuse(key, reason)

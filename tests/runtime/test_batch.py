@@ -162,6 +162,29 @@ def test_a_row_that_is_too_long_says_how_and_where(model: ModelOptions, tmp_path
     assert reason.endswith("of them are the question")
 
 
+def test_a_smaller_context_takes_no_answer_back(model: ModelOptions, tmp_path: Path) -> None:
+    passage = "小明說到秋天。" * 10
+    rows = [pad(Question(passage, f"第{number}問？", ("甲", "乙"), 1)) for number in range(4)]
+    sheet = tiny.sheet(tmp_path / "s.xlsx", rows)
+    run(PredictSettings(sheet, tmp_path / "a.csv", model))
+    journal = tmp_path / "a.csv.journal.jsonl"
+    lines = [line for line in journal.read_bytes().splitlines(keepends=True) if b'"output"' not in line]
+    journal.write_bytes(b"".join(lines[:-1]))
+    (tmp_path / "a.csv").unlink()
+    small = run(PredictSettings(sheet, tmp_path / "a.csv", replace(model, ctx_size=40)))
+    assert small.summary is not None
+    assert (small.summary.from_journal, small.summary.unanswered) == (3, 1)
+
+
+def test_the_encoding_of_a_sheet_is_said(model: ModelOptions, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_bytes("文章,問題,選項1,選項2\n小明說到秋天。,說到什麼？,春天,秋天\n".encode("cp950"))
+    settings = PredictSettings(tmp_path / "s.csv", tmp_path / "a.csv", model)
+    assert any(note.startswith("s.csv is read as cp950") for note in run(settings).notes)
+    forced = run(replace(settings, encoding="big5", output=tmp_path / "b.csv"))
+    assert not any("is read as" in note for note in forced.notes)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
 def pad(question: Question) -> Question:
     return replace(question, choices=(*question.choices, "丙", "丁"))
 
