@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from jinja2 import StrictUndefined, Template, TemplateError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from configs import files
 from configs.errors import ConfigError
@@ -30,6 +30,13 @@ class EntityFormat(BaseModel):
     """The reply for a text without entities."""
     types: dict[str, str]
     """Word of the reply for each entity type of the data; a type that is not here is unknown."""
+
+    @field_validator("types")
+    @classmethod
+    def _printable(cls, types: dict[str, str]) -> dict[str, str]:
+        if not types or not all(word and word.isprintable() for word in types.values()):
+            raise ValueError("at least one type is needed, and a printable word for each")
+        return types
 
     @classmethod
     def load(cls, name_or_path: str) -> EntityFormat:

@@ -42,6 +42,8 @@ def test_a_format_of_ones_own_writes_question_and_reply(tmp_path: Path) -> None:
         ('none = "無"', "", "none: field required"),
         ("separator", "mood = 1\nseparator", "mood: extra inputs"),
         ("name = ", "name ", "not valid TOML"),
+        ('"人"', '"一\\n二"', "types: .*a printable word"),
+        ('PER = "人"', "", "at least one type"),
     ],
 )
 def test_a_wrong_format_is_one_sentence(before: str, after: str, told: str, tmp_path: Path) -> None:

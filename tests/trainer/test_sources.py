@@ -265,6 +265,14 @@ def test_sources_are_mixed_by_weight_and_counted(tmp_path: Path) -> None:
     assert prepared(tmp_path / "c", f"{few}=3", f"{many}=4", "--seed", 1)["sha256"] != meta["sha256"]
 
 
+def test_entities_are_counted_in_the_rows_that_are_taken(tmp_path: Path) -> None:
+    entity = [{"entity": "甲", "entity_type": "PER"}]
+    one = jsonl(tmp_path / "a.jsonl", *({"text": f"甲{number}", "entity_list": entity} for number in range(20)))
+    two = jsonl(tmp_path / "b.jsonl", *({"text": f"乙{number}"} for number in range(3)))
+    meta = prepared(tmp_path / "data", f"{one}=1", f"{two}=1")
+    assert (meta["train"], meta["entities"]) == (6, {"人名": 3})
+
+
 def test_kinds_are_mixed_and_duplicates_found_across_files(tmp_path: Path) -> None:
     sheet = tiny.sheet(tmp_path / "sheet.xlsx", tiny.questions(4))
     first = jsonl(tmp_path / "a.jsonl", PAIR)

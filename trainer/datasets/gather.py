@@ -23,6 +23,8 @@ from trainer.datasets.split import group_of, opening_of
 
 _CACHE_KIB = 64 * 1024
 _CHUNK_ENTRIES = 65_536
+_BETWEEN, _BEFORE_ROW = "\x1f", "\x1e"
+"""JSON has no control characters, and neither have the words for entity types."""
 
 
 class Entry(NamedTuple):
@@ -55,7 +57,6 @@ class Counts:
     rejected: int = 0
     duplicates: int = 0
     tallies: Counter[str] = field(default_factory=Counter)
-    entity_types: Counter[str] = field(default_factory=Counter)
 
     @property
     def kept(self) -> int:
@@ -104,8 +105,7 @@ class Gathering:
                 self.reject(file, found.number, found.id, reason, found.asked)
             else:
                 assert found.row is not None
-                counts.entity_types.update(found.entity_types)
-                self._rows.write(found.row.to_json() + "\n")
+                self._rows.write(f"{_BETWEEN.join(found.entity_types)}{_BEFORE_ROW}{found.row.to_json()}\n")
                 self._index.write(_ENTRY.pack(*entry))
 
     def reject(self, file: str, number: int, id_: str, reason: str, asked: str) -> None:
@@ -120,11 +120,13 @@ class Gathering:
             while chunk := file.read(_ENTRY.size * _CHUNK_ENTRIES):
                 yield from map(Entry._make, _ENTRY.iter_unpack(chunk))
 
-    def lines(self) -> Iterator[str]:
-        """The rows written aside, each a line of JSON with its line end, in order."""
+    def lines(self) -> Iterator[tuple[str, list[str]]]:
+        """The rows written aside, in order: a line of JSON with its line end, and the types of the entities in it."""
         self._rows.flush()
         with self._rows_path.open(encoding="utf-8", newline="\n") as file:
-            yield from file
+            for written in file:
+                types, _, line = written.partition(_BEFORE_ROW)
+                yield line, types.split(_BETWEEN) if types else []
 
     def _judged(self, found: Found, counts: Counts) -> tuple[str, Entry | None]:
         """(reason to leave the row out, or its entry)."""

@@ -33,6 +33,7 @@ class Selection:
         self._answers: tuple[Counter[int], Counter[int]] = Counter(), Counter()
         self._characters, self._tokens = Lengths(), Lengths()
         self._truncated = 0
+        self._entity_types: Counter[str] = Counter()
         for entry, is_taken in self._entries():
             if is_taken:
                 self._count(entry)
@@ -50,8 +51,9 @@ class Selection:
             train.open("w", encoding="utf-8", newline="\n") as train_file,
             validation.open("w", encoding="utf-8", newline="\n") as validation_file,
         ):
-            for (entry, is_taken), line in zip(self._entries(), self._gathering.lines(), strict=True):
+            for (entry, is_taken), (line, types) in zip(self._entries(), self._gathering.lines(), strict=True):
                 if is_taken:
+                    self._entity_types.update(types)
                     (validation_file if self._is_validation(entry.group) else train_file).write(line)
                     continue
                 row = Row.from_json(line)
@@ -78,10 +80,9 @@ class Selection:
         self._truncated += entry.truncated
 
     def report(self) -> dict[str, Any]:
-        """Counts over all sources: `rows` = `train` + `validation` + `rejected`."""
+        """Counts over all sources, once the rows are written: `rows` = `train` + `validation` + `rejected`."""
         counts = self._gathering.counts
         tallies: Counter[str] = sum((one.tallies for one in counts), Counter())
-        entities: Counter[str] = sum((one.entity_types for one in counts), Counter())
         rows, train, validation = sum(one.rows for one in counts), self.train_rows, self._sides[True].total()
         return {
             "rows": rows,
@@ -98,7 +99,7 @@ class Selection:
                 name: {str(answer): self._answers[side][answer] for answer in sorted(self._answers[side])}
                 for side, name in enumerate(("train", "validation"))
             },
-            "entities": dict(entities.most_common()),
+            "entities": dict(self._entity_types.most_common()),
             "leakage": self._leakage,
         }
 
