@@ -157,6 +157,22 @@ def test_the_real_entity_files_agree_on_the_wording(shared_data: Path, tmp_path:
     assert all(ours[asked].split("\n") == theirs[asked].split("\n") for asked in shared)
 
 
+def test_what_is_held_out_is_asked_and_graded_as_it_would_be_trained(tmp_path: Path) -> None:
+    from configs.instructions import read_records
+
+    entities = [{"entity": "王明", "entity_type": "PER"}]
+    one = jsonl(tmp_path / "a.jsonl", {"text": "王明來了。", "entity_list": entities})
+    two = jsonl(
+        tmp_path / "b.jsonl", {"input": ["一", "三"], "output": ["二", "四"]}, {"input": ["五"], "output": ["六"]}
+    )
+    prepared(tmp_path / "data", one, two)
+    written = rows(tmp_path / "data")
+    for row, record in zip(written, read_records(tmp_path / "data" / "train.jsonl").rows, strict=True):
+        assert not record.error
+        assert list(record.messages) == row["messages"][:-1]
+        assert record.references == (row["messages"][-1]["content"],)
+
+
 @pytest.mark.shared
 def test_the_real_corpus_is_read_line_by_line(shared_data: Path, tmp_path: Path) -> None:
     path = shared_data / "tibetan" / "data.txt"
