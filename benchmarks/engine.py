@@ -134,7 +134,10 @@ def measure_speed(engine: Engine) -> None:
         for stream in streams:
             list(stream)
         written = sum(stream.tokens for stream in streams)
-        show(f"{count} replies at once", f"{written / (time.perf_counter() - start):.1f} tokens/s together")
+        show(
+            f"{count} {'reply' if count == 1 else 'replies'} at once",
+            f"{written / (time.perf_counter() - start):.1f} tokens/s together",
+        )
 
 
 def measure_chat(path: Path, threads: int, turns: int) -> None:
