@@ -9,7 +9,10 @@ from typing import Any
 from configs.prompt import Message, check_roles
 from configs.records import cell_text
 
-_SPEAKERS = {"human": "user", "gpt": "assistant"}
+_SPEAKERS = {
+    **dict.fromkeys(("user", "human"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "assistant"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def _turns(value: Any) -> list[Message]:
         raise ValueError("the messages are not a list of objects")
     messages = []
     for turn in value:
-        role = turn.get("role", turn.get("from"))
+        role = str(turn.get("role", turn.get("from"))).lower()
         messages.append({"role": _SPEAKERS.get(role, role), "content": turn.get("content", turn.get("value"))})
     check_roles(messages)
     return messages

@@ -4,7 +4,7 @@
 {"messages": [{"role": …, "content": …}, …]}    a last message of the assistant is the known reply
 {"conversations": [{"from": "human", …}, …]}    the same in ShareGPT's words
 {"input": [a, b], "output": [x, y]}             turns; the last reply is the known one
-{"text": …, "entity_list": [{"entity": …, "entity_type": …}]}
+{"text": …, "entity_list": [{"entity": …, "entity_type": …}]}     asked in the words of an entity format
 a line of text
 """
 
@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from configs.atomic import sha256_file
 from configs.conversations import Entity, conversation, read_entities
 from configs.encodings import decode_file
+from configs.entity import EntityFormat
 from configs.errors import ConfigError
 from configs.exam import without_control
 from configs.prompt import Message, check_roles
@@ -25,13 +28,13 @@ from configs.records import cell_text, parse_json, read_table
 
 _NAMES = {
     "id": ("id", "編號", "编号"),
-    "system": ("system",),
-    "instruction": ("instruction", "instruct", "prompt", "指令"),
-    "input": ("input", "query", "text", "問題", "问题"),
-    "output": ("output", "answer", "response", "reply", "reference", "回答", "答案"),
-    "messages": ("messages", "conversations"),
+    "system": ("system", "system_prompt"),
+    "instruction": ("instruction", "instruct", "prompt", "question", "指令", "問題", "问题"),
+    "input": ("input", "query", "context", "text", "content", "輸入", "输入", "文本", "內容", "内容"),
+    "output": ("output", "answer", "response", "completion", "reply", "輸出", "输出", "回答", "答案"),
+    "messages": ("messages", "conversations", "conversation", "dialogue"),
     "entities": ("entity_list", "entities"),
-    "ignore": ("exam",),
+    "ignore": ("exam", "source", "資料來源", "资料来源", "來源", "来源"),
 }
 _LINES = ".txt"
 _MOST_SHOWN = 40
@@ -66,6 +69,8 @@ class Records:
     sha256: str
     notes: tuple[str, ...] = ()
     """Sentences a person should read: which encoding was taken."""
+    entities_worded: bool = False
+    """The texts are asked about in the words of the entity format."""
 
 
 def parse_roles(text: str) -> dict[str, str]:
@@ -88,6 +93,7 @@ def read_records(
     *,
     roles: Mapping[str, str] | None = None,
     instruction: str = "",
+    entity_format: EntityFormat | None = None,
     encoding: str = "",
     flag: str = "--input-columns",
 ) -> Records:
@@ -96,6 +102,8 @@ def read_records(
     Args:
         roles: column -> role named by the user (see `parse_roles`); the others are recognised by name.
         instruction: put before every input that has no instruction of its own.
+        entity_format: how the entities of a text are asked for, where the file lists entities and has no instruction;
+            None leaves the bare text.
         encoding: of a text file; empty finds it out.
         flag: the flag that names columns, for the remedies.
 
@@ -117,8 +125,10 @@ def read_records(
     if not cells:
         raise ConfigError(f"{path} is empty")
     known = _roles_of(cells, roles or {}, path, flag)
-    rows = [_record(number, row, known, instruction) for number, row in enumerate(cells, 1)]
-    return Records(rows, sha256_file(path), notes)
+    listed = "entities" in known.values() and "instruction" not in known.values() and not instruction
+    worded = entity_format if listed else None
+    rows = [_record(number, row, known, instruction, worded) for number, row in enumerate(cells, 1)]
+    return Records(rows, sha256_file(path), notes, entities_worded=worded is not None)
 
 
 def _lines(text: str, path: Path) -> list[Any]:
@@ -177,7 +187,9 @@ def _shown(column: str) -> str:
     return name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}…"
 
 
-def _record(number: int, cells: Any, roles: Mapping[str, str], instruction: str) -> Record:
+def _record(
+    number: int, cells: Any, roles: Mapping[str, str], instruction: str, entity_format: EntityFormat | None
+) -> Record:
     if isinstance(cells, ValueError):
         return Record(number, str(number), (), error=str(cells))
     if isinstance(cells, str):
@@ -185,9 +197,11 @@ def _record(number: int, cells: Any, roles: Mapping[str, str], instruction: str)
     values = {role: cells.get(column) for column, role in roles.items() if role != "ignore"}
     identity = cell_text(values.get("id")).strip() or str(number)
     try:
+        if entity_format and values.get("input") is not None:
+            values["input"] = entity_format.question(cell_text(values["input"]).strip())
         messages, references = conversation(values, instruction)
         check_roles(messages)
         entities = read_entities(values["entities"]) if values.get("entities") is not None else None
-    except (ValueError, ConfigError) as error:
+    except (ValueError, ConfigError, TemplateError) as error:
         return Record(number, identity, (), error=str(error))
     return Record(number, identity, tuple(messages), references, entities)

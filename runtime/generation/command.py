@@ -15,7 +15,7 @@ from runtime.narration import say
 from runtime.showing import load_with_bar, log_to_stderr, run_and_show
 
 if TYPE_CHECKING:
-    from runtime.generation.run import GenerateSummary
+    from runtime.generation.summary import GenerateSummary
 
 DESCRIPTION = (
     "Write a reply to every line of a text file, or to every record of a json, jsonl, csv, tsv or xlsx file: "
@@ -55,10 +55,11 @@ def _generate(args: argparse.Namespace) -> int:
     settings = GenerateSettings(
         input=args.input,
         output=args.output,
-        model=replace(model_options(args), parallel=args.parallel),
+        model=replace(model_options(args), parallel=args.parallel, question_format=""),
         sampling=sampling(args),
         system=args.system,
         instruction=args.instruction,
+        entity_format=args.question_format,
         roles=parse_roles(args.input_columns),
         encoding=args.encoding,
         schema=args.schema,

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from configs.atomic import sha256_text
+from configs.entity import EntityFormat
 from configs.errors import ConfigError
 from configs.formats import Formats
-from configs.instructions import read_records
+from configs.instructions import Records, read_records
 from configs.progress import Progress
 from runtime.engine import load_engine
 from runtime.generation.engine_loop import Generator
 from runtime.generation.replies import REPLIES, Generated, Prompts, output_bytes
+from runtime.generation.summary import GenerateSummary, standing_summary, summarise
 from runtime.grammars import choices_grammar, schema_grammar
 from runtime.interface import Engine, ModelOptions, Sampling
 from runtime.journal import Journal, journal_path
@@ -25,6 +27,9 @@ from runtime.rows import fingerprint
 
 GENERATION = "replies, 1"
 """Names the rule that turns a record into a reply; a journal written under another is not continued."""
+
+
+_ENTITY_FORMAT = "msra"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class GenerateSettings:
     """System text of records without one; None leaves it to the prompt format."""
     instruction: str = ""
     """Put before every input that has no instruction of its own."""
+    entity_format: str = ""
+    """How the entities of a text are asked for, where the records list entities; empty takes `msra`."""
     roles: Mapping[str, str] = field(default_factory=dict)
     """Column -> what it is (see `configs.instructions.parse_roles`)."""
     encoding: str = ""
@@ -49,23 +56,6 @@ class GenerateSettings:
     """Every reply is one of these."""
     restart: bool = False
     overwrite: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GenerateSummary:
-    """How a run ended. `rows` = `computed` + `from_journal` + `unanswered`."""
-
-    rows: int
-    computed: int
-    from_journal: int
-    unanswered: int
-    cut: int
-    """Replies that ran out of tokens or context."""
-    tokens: int
-    """Of all replies, those that equal records share counted once."""
-    errors: tuple[tuple[int, str, str], ...]
-    """(row number, ID, reason) of every record without a reply."""
-    already_made: bool = False
 
 
 class GenerateRun:
@@ -92,26 +82,33 @@ class GenerateRun:
     def __iter__(self) -> Iterator[Progress]:
         settings = self.settings
         plan = plan_model(settings.model)
+        entity_format = EntityFormat.load(settings.entity_format or _ENTITY_FORMAT)
         records = read_records(
-            settings.input, roles=settings.roles, instruction=settings.instruction, encoding=settings.encoding
+            settings.input,
+            roles=settings.roles,
+            instruction=settings.instruction,
+            entity_format=entity_format,
+            encoding=settings.encoding,
         )
+        self._check_wording(records)
         grammar = self._grammar()
         self.notes += [*plan.notes, *records.notes]
         self._check()
         output = OutputFile(settings.output, overwrite=settings.overwrite or settings.restart)
         output.refuse_stranger()
         identity = self._identity(plan, grammar)
-        inputs = fingerprint({**identity, "input": records.sha256, **self._flags()})
+        wording = entity_format.model_dump_json() if records.entities_worded else ""
+        inputs = fingerprint({**identity, "input": records.sha256, "wording": wording, **self._flags()})
         with Journal(journal_path(output.path), identity, REPLIES, restart=settings.restart) as journal:
             made = output.standing(journal, inputs)
             if made:
-                self.summary = _standing(made)
+                self.summary = standing_summary(made)
                 return
             journal.begin_run(inputs, output.sha256())
             prompts = Prompts(records.rows, settings.system, identity)
             known = set(journal.results)
             yield from self._compute(prompts, journal, grammar)
-            self.summary = _summarise(prompts, journal.results, known)
+            self.summary = summarise(prompts, journal.results, known)
             data = output_bytes(prompts, journal.results)
             counts = {name: value for name, value in asdict(self.summary).items() if name != "already_made"}
             output.write(data, journal, inputs, counts, len(prompts.failed))
@@ -148,6 +145,16 @@ class GenerateRun:
         if output.exists() and output.samefile(self.settings.input):
             raise ConfigError(f"--output {output} is the input itself", hint="choose another path")
 
+    def _check_wording(self, records: Records) -> None:
+        name = self.settings.entity_format
+        if name and not records.entities_worded:
+            raise ConfigError(
+                f"--question-format {name} asks for the entities of texts, and {self.settings.input} lists none",
+                hint="leave it out",
+            )
+        if records.entities_worded:
+            self.notes.append(f"entities are asked for in the words of {name or _ENTITY_FORMAT}")
+
     def _grammar(self) -> str:
         settings = self.settings
         if settings.schema and settings.choices:
@@ -177,25 +184,3 @@ class GenerateRun:
             "encoding": settings.encoding,
             "ctx_size": settings.model.ctx_size,  # decides which records are too long
         }
-
-
-def _standing(made: dict[str, Any]) -> GenerateSummary:
-    errors = tuple((number, identity, reason) for number, identity, reason in made["errors"])
-    answered = made["rows"] - made["unanswered"]
-    return GenerateSummary(**{**made, "errors": errors, "computed": 0, "from_journal": answered, "already_made": True})
-
-
-def _summarise(prompts: Prompts, replies: Mapping[str, Generated], known: set[str]) -> GenerateSummary:
-    rows = list(prompts.rows())
-    answered = [key for _, key in rows if key in replies]
-    reasons = [(record, prompts.reason(record, key)) for record, key in rows if key not in replies]
-    used = [replies[key] for key in prompts.unique if key in replies]
-    return GenerateSummary(
-        rows=len(rows),
-        computed=sum(key not in known for key in answered),
-        from_journal=sum(key in known for key in answered),
-        unanswered=len(reasons),
-        cut=sum(replies[key].finish == "length" for key in answered),
-        tokens=sum(reply.tokens for reply in used),
-        errors=tuple((record.number, record.id, reason) for record, reason in reasons),
-    )

@@ -81,10 +81,10 @@ def test_a_bad_record_is_an_error_row_and_no_end(row: str, error: str, tmp_path:
 
 
 def test_unknown_columns_are_named_and_can_be_named(tmp_path: Path) -> None:
-    text = '{"task": "說", "context": "貓", "note": "x"}'
+    text = '{"task": "說", "matter": "貓", "note": "x"}'
     with pytest.raises(ConfigError, match="unknown column 'task'"):
         read(tmp_path, "a.jsonl", text)
-    (record,) = read(tmp_path, "a.jsonl", text, roles=parse_roles("instruction=task, input=context,ignore=note"))
+    (record,) = read(tmp_path, "a.jsonl", text, roles=parse_roles("instruction=task, input=matter,ignore=note"))
     assert record.asked == "說\n貓"
     with pytest.raises(ConfigError, match="no column 'x'"):
         read(tmp_path, "a.jsonl", text, roles=parse_roles("input=x"))
@@ -107,6 +107,23 @@ def test_a_csv_of_instructions_keeps_its_ids(tmp_path: Path) -> None:
 def test_one_damaged_record_makes_no_text_of_the_others(tmp_path: Path) -> None:
     records = read(tmp_path, "a.txt", '{"input": "甲"}\n{"input": "乙\n{"input": "丙"}\n')
     assert [(record.asked, bool(record.error)) for record in records] == [("甲", False), ("", True), ("丙", False)]
+
+
+def test_a_record_is_asked_as_the_trainer_wrote_it(tmp_path: Path) -> None:
+    """Every name that `trainer prepare` knows means the same here."""
+    from trainer.datasets.conversations import chat_messages, instruction_messages
+
+    rows = [
+        {"question": " 譯 ", "context": "貓 ", "completion": "cat", "system_prompt": "短"},
+        {"指令": "譯", "輸入": "貓", "輸出": "cat"},
+        {"conversation": [{"from": "Human", "value": "早"}, {"from": "chatgpt", "value": "安"}]},
+    ]
+    words = [{"instruction": " 譯 ", "input": "貓 ", "output": "cat", "system": "短"}]
+    wanted = [instruction_messages(words[0]), instruction_messages({**words[0], "system": ""})]
+    wanted.append(chat_messages({"messages": rows[2]["conversation"]})[0])
+    for row, messages in zip(rows, wanted, strict=True):
+        (record,) = read(tmp_path, "a.jsonl", json.dumps(row))
+        assert [*record.messages, {"role": "assistant", "content": record.references[0]}] == messages
 
 
 def test_the_name_of_a_damaged_field_is_shown_in_one_short_line(tmp_path: Path) -> None:

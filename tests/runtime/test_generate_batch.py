@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from configs.entity import EntityFormat
 from configs.errors import ConfigError, ToolError
 from configs.formats import Formats
 from runtime.generation.replies import row_seed
@@ -233,6 +234,27 @@ def test_system_and_instruction_reach_the_prompt(lines: Path, model: Path) -> No
     prompt = "".join(chr(i) for i in engine.prompts[0] if i < 0x110000)
     assert "簡短回答" in prompt
     assert f"摘要\n{LINES[0]}" in prompt
+
+
+def test_texts_with_entities_are_asked_as_they_were_trained(tmp_path: Path, model: Path) -> None:
+    path = tmp_path / "in.txt"
+    path.write_text(json.dumps({"text": "在北京", "entity_list": []}, ensure_ascii=False) + "\n", encoding="utf-8")
+    asked = EntityFormat.load("msra").question("在北京")
+    engine = Watched()
+    batch = run(path, model, engine)
+    list(batch)
+    assert asked in "".join(chr(i) for i in engine.prompts[0] if i < 0x110000)
+    assert any("msra" in note for note in batch.notes)
+    assert read(tmp_path / "out.jsonl")[0]["input"] == asked
+    engine = Watched()
+    list(run(path, model, engine, instruction="找出地名", restart=True))
+    assert "找出地名\n在北京" in "".join(chr(i) for i in engine.prompts[0] if i < 0x110000)
+
+
+def test_a_wording_of_entities_for_plain_lines_is_refused(lines: Path, model: Path, tmp_path: Path) -> None:
+    code, _, err = generate(lines, "--model", model, "--output", tmp_path / "out.jsonl", "--question-format", "msra")
+    assert code == 2
+    assert "lists none" in err
 
 
 def test_a_record_at_which_the_engine_fails_is_tried_again(lines: Path, model: Path) -> None:
