@@ -58,7 +58,7 @@ class EntityScores:
     by_type: dict[str, Counts] = field(default_factory=dict)
     rows: int = 0
     exact: int = 0
-    """Texts whose pairs are all right, and no other."""
+    """Texts whose pairs are all right, with no other and nothing unreadable beside them."""
     unreadable: int = 0
     """Answers with a line that is no `entity_type`; the line counts for nothing."""
     not_in_text: int = 0
@@ -79,7 +79,7 @@ def score_entities(rows: Iterable[tuple[Record, str]]) -> EntityScores:
         assert gold is not None
         answered, whole = parse_answer(answer)
         scores.rows += 1
-        scores.exact += gold == answered
+        scores.exact += whole and gold == answered
         scores.unreadable += not whole
         scores.not_in_text += sum(entity not in record.asked for entity, _ in answered)
         scores.micro.add(gold, answered)

@@ -139,6 +139,11 @@ def test_an_entity_that_the_text_has_not_is_counted() -> None:
     assert (scores.not_in_text, scores.exact, scores.micro.spurious) == (1, 0, 1)
 
 
+def test_idle_talk_about_a_text_without_entities_is_not_right() -> None:
+    record = Record(1, "1", ({"role": "user", "content": "下雨"},), references=("没有",))
+    assert [score_entities([(record, answer)]).exact for answer in ("没有", "今天下雨。", "")] == [1, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("reference", "reply", "f1"),
     [
