@@ -22,7 +22,7 @@ CHUNK = 32
 
 
 class Scheduler:
-    """Replies waiting and running on one context. Every method but none is for the engine's thread alone.
+    """Replies waiting and running on one context. Everything here happens in the engine's thread.
 
     Args:
         context: makes or gives the context; called when replies are admitted and nothing runs, so that it may change.
@@ -95,8 +95,9 @@ class Scheduler:
                 self._fail(reply, ToolError(f"the context holds {self._context.size} tokens only by now"))
                 continue
             reply.start()
-            reply.slot = self._context.take(reply.ids, exact=reply.exact and not self.running)
-            self.running.append(reply)
+            alone = not self.running
+            self.running.append(reply)  # before anything can fail: who runs is told of failures
+            reply.slot = self._context.take(reply.ids, exact=reply.exact and alone)
 
     def _has_room(self, reply: Reply) -> bool:
         """Whether it fits beside the running ones, with some room for all to grow, so that nobody makes way soon."""
@@ -171,7 +172,7 @@ class Scheduler:
 
     def _fail_all(self, error: Exception) -> None:
         """The context failed: everybody who was on it, or who would have been the first, gets the error."""
-        for reply in list(self.running) or [self.waiting.popleft()]:
+        for reply in list(self.running) or [self.waiting.popleft() for _ in range(min(1, len(self.waiting)))]:
             if reply.slot is not None and self._context is not None:
                 self._context.forget(reply.slot)
             self._fail(reply, error)

@@ -83,7 +83,7 @@ def _ask(
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_CHILD_ENVIRONMENT},
+            env={**os.environ, "PYTHONPATH": _module_path(), **_CHILD_ENVIRONMENT},
         )
     with child:
         try:
@@ -127,6 +127,11 @@ def _wait(
         return subprocess.CompletedProcess([], child.returncode, out, err)
     child.kill()
     return None
+
+
+def _module_path() -> str:
+    """Where this process finds its modules, so that the child runs the same code."""
+    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
 
 
 def _free_bytes() -> int:

@@ -223,3 +223,18 @@ def test_a_context_that_cannot_be_made_fails_the_reply_and_not_the_thread(model:
     assert scheduler.idle
     with pytest.raises(ToolError, match="no memory"):
         list(reply.stream)
+
+
+def test_whatever_fails_the_reader_is_told_and_the_next_reply_runs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.context, "take", lambda *_args, **_flags: 1 / 0)
+        reply = bench.submit(prompt(5))
+        bench.steps(2)
+        with pytest.raises(ZeroDivisionError):
+            list(reply.stream)
+    assert bench.scheduler.idle
+    following = bench.submit(prompt(5), replace(WARM, max_tokens=2))
+    bench.finish()
+    assert following.stream.finish == "length"
