@@ -9,7 +9,7 @@ _FIRST_WORD = re.compile(r"/([a-z]+)(?=\s|$)")
 
 ARGUMENTS = {
     "rename": "TITLE",
-    "export": "[FILE.md|FILE.json]",
+    "export": "[FILE]",
     "edit": "[N]",
     "copy": "[code]",
     "system": "[TEXT|-]",

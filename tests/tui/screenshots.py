@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+from textual.pilot import Pilot
 
 from configs.atomic import write_text
 from runtime.scripted import ScriptedEngine
-from tests.tui.driving import ended_replies, until, write
-from tests.tui.scripted import chat_app
+from tests.tui.driving import chat, ended_replies, prompt, until, write
 from tests.tui.svg import mended
-from tui.widgets.prompt_input import PromptInput
+from tui.app import ChatApp
 
 SIZE = (100, 32)
 MODEL_LABEL = "formosa-7b-q4_0"
@@ -27,25 +29,31 @@ QUESTION = """請閱讀以下文章，回答問題。
 
 臺灣雲豹主要在哪裡活動？
 1. 草原　2. 樹上　3. 河岸　4. 洞穴"""
-ANSWER = """答案是 2。
+ANSWER = """**答案：2。樹上**
 
-文章第一句說，臺灣雲豹棲息於闊葉林，「主要在樹上活動」，因此選「樹上」。"""
+1. 文章第一句說，臺灣雲豹「**主要在樹上活動**」。
+2. 草原、河岸與洞穴，文中都沒有提到。"""
 FOLLOW_UP = "為什麼不選「河岸」？"
 SECOND = "文中沒有提到河岸：棲地是中央山脈的闊葉林，獵物是獼猴、山羌與鳥類。"
 
 
-async def draw_chat() -> str:
-    """Hold the scripted conversation and return its picture as SVG."""
+@asynccontextmanager
+async def conversation(size: tuple[int, int] = SIZE) -> AsyncIterator[tuple[ChatApp, Pilot[None]]]:
+    """Hold the scripted conversation, and leave the app open."""
     engine = ScriptedEngine([ANSWER, SECOND], tokens_per_second=25, context_size=2048)
-    with tempfile.TemporaryDirectory() as folder:
-        app = chat_app(engine, Path(folder), model=MODEL_LABEL)
-        async with app.run_test(size=SIZE) as pilot:
-            app.screen.query_one(PromptInput).cursor_blink = False
-            for number, text in enumerate((QUESTION, FOLLOW_UP), start=1):
-                await write(pilot, text)
-                await pilot.press("enter")
-                await until(pilot, lambda: len(ended_replies(app)) == number)  # noqa: B023
-            return app.export_screenshot(title=f"tui chat --model {MODEL_LABEL}.gguf")
+    async with chat(engine, size=size, model=MODEL_LABEL) as (app, pilot):
+        prompt(app).cursor_blink = False
+        for number, text in enumerate((QUESTION, FOLLOW_UP), start=1):
+            await write(pilot, text)
+            await pilot.press("enter")
+            await until(pilot, lambda: len(ended_replies(app)) == number)  # noqa: B023
+        yield app, pilot
+
+
+async def draw_chat() -> str:
+    """Return the picture of the conversation as SVG."""
+    async with conversation() as (app, _):
+        return app.export_screenshot(title=f"tui chat --model {MODEL_LABEL}.gguf")
 
 
 def main(output: Path) -> None:

@@ -59,6 +59,8 @@ class MessageView(Widget, can_focus=True):
         self.content = Content("")
         """What is shown."""
         self._height = 0
+        self._left = False
+        """Whether the person has begun to type something for the prompt."""
 
     def render(self) -> Content:
         return self.content
@@ -81,9 +83,16 @@ class MessageView(Widget, can_focus=True):
             rows = min(changed.get_height({}, width), height)
             self.refresh(Region(0, height - rows, width, rows))
 
+    def on_focus(self) -> None:
+        self._left = False
+
     def on_key(self, event: Key) -> None:
-        if event.is_printable and event.character and event.key not in self._bindings.key_to_bindings:
+        # The letters that are keys here are letters again once a word has begun: the prompt gets the focus only after
+        # what was typed quickly has arrived.
+        if event.is_printable and event.character and (self._left or event.key not in self._bindings.key_to_bindings):
+            self._left = True
             event.stop()
+            event.prevent_default()
             self.post_message(self.Typed(event.character))
 
 
