@@ -60,8 +60,7 @@ def pair(answers: Path, gold: Path, roles: Mapping[str, str], encoding: str = ""
     replies = _read_replies(answers)
     waiting: dict[str, deque[str]] = defaultdict(deque)
     for identity, reply in replies:
-        if reply:
-            waiting[identity].append(reply)
+        waiting[identity].append(reply)  # an empty one too: it stands for its record, where IDs repeat
     records = read_records(gold, roles=roles, encoding=encoding, flag=COLUMNS_FLAG)
     rows, missing = [], []
     for record in records.rows:

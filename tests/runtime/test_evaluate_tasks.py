@@ -177,6 +177,13 @@ def test_free_text_and_rows_without_a_partner(tmp_path: Path) -> None:
     assert "1 records have no reply, which counts as wrong: c" in out
 
 
+def test_a_failed_record_keeps_its_place_among_equal_ids(tmp_path: Path) -> None:
+    gold = jsonl(tmp_path / "gold.jsonl", [{"id": "7", "input": "一？", "output": text} for text in ("甲", "乙")])
+    replies = jsonl(tmp_path / "out.jsonl", [{"id": "7", "output": None}, {"id": "7", "output": "乙"}])
+    result = evaluate(replies, "--sheet", gold)
+    assert (result["exact_match"], result["missing"], result["extra"]) == (0.5, ["7"], [])
+
+
 def test_the_predecessors_prediction_files_are_read(tmp_path: Path) -> None:
     gold = jsonl(tmp_path / "gold.jsonl", [{"input": "首都？", "output": "台北"}])
     (tmp_path / "predictions.json").write_text('[{"Input": "首都？", "Output": "台北"}]', encoding="utf-8")
