@@ -10,8 +10,8 @@ from runtime.models import ModelPlan
 
 _GPU_KINDS = (1, 2)  # enum ggml_backend_dev_type: GPU, IGPU
 _CELLS = 4096
-_BATCH = 256
-"""The larger of the two contexts' batches."""
+PACK = 512
+"""Tokens that a GPU should get at once: a question alone, some 200, leaves much of it idle. No batch is larger."""
 
 
 def gpus() -> list[Device]:
@@ -57,7 +57,7 @@ def has_room(model: object, plan: ModelPlan) -> bool:
 def _context(model: object, plan: ModelPlan) -> object:
     parameters = api.llama_context_default_params()
     parameters.n_ctx = cells(plan)
-    parameters.n_batch = parameters.n_ubatch = _BATCH
+    parameters.n_batch = parameters.n_ubatch = PACK
     parameters.n_outputs_max = 32
     return api.llama_init_from_model(model, parameters)
 

@@ -20,6 +20,7 @@ from runtime.interface import Sampling, ScoreRequest
 from runtime.llama_calls import Call
 from runtime.llama_cells import GenerationContext
 from runtime.llama_context import AbortedError, ScoringContext
+from runtime.llama_devices import PACK
 from runtime.llama_library import physical_cores
 from runtime.llama_model import MAX_SEQUENCES, LlamaModel
 from runtime.llama_reply import LlamaStream, Reply
@@ -51,7 +52,7 @@ class LlamaEngine:
         if options.ctx_size > self._model.context_limit:
             self._model.free()
             raise ConfigError(f"--ctx-size {options.ctx_size} is more than the model's {self._model.context_limit}")
-        self.pack_tokens = options.pack_tokens
+        self.pack_tokens = options.pack_tokens or (PACK if self._model.gpu_layers else 0)
         self._limit = options.ctx_size or self._model.context_limit
         self._size = min(self._limit, options.ctx_size or _DEFAULT_CONTEXT)
         self._threads = options.threads or physical_cores()

@@ -14,8 +14,8 @@ from runtime.models import ModelPlan
 Progress = Callable[[float], bool]
 
 
-def load_weights(plan: ModelPlan, on_progress: Progress | None = None) -> tuple[object, list[str]]:
-    """(llama_model, sentences about what was chosen).
+def load_weights(plan: ModelPlan, on_progress: Progress | None = None) -> tuple[object, int, list[str]]:
+    """(llama_model, layers on the GPU, sentences about what was chosen).
 
     `auto` measures what the model needs and what is free, takes as many layers as fit, and fewer where llama.cpp then
     says no: to the weights, or to a context on them.
@@ -32,10 +32,10 @@ def load_weights(plan: ModelPlan, on_progress: Progress | None = None) -> tuple[
                 "this llama.cpp was built without GPU support",
                 hint="leave --gpu-layers out, or reinstall with `make install ACCEL=cuda`",
             )
-        return _load(plan, int(wanted), on_progress), []
+        return _load(plan, int(wanted), on_progress), int(wanted), []
     devices = llama_devices.gpus() if has_gpu else []
     if not devices:
-        return _load(plan, 0, on_progress), []
+        return _load(plan, 0, on_progress), 0, []
     needed = gpu_fit.demand(
         plan.header, cells=llama_devices.cells(plan), compute_bytes=llama_devices.compute_bytes(plan)
     )
@@ -44,7 +44,7 @@ def load_weights(plan: ModelPlan, on_progress: Progress | None = None) -> tuple[
         handle = _load_with_context(plan, layers, on_progress, last=layers == 0)
         if handle:
             taken = chosen.bytes * layers // chosen.layers if chosen.layers else 0
-            return handle, [gpu_fit.sentence(layers, plan.header.block_count + 1, taken, devices)]
+            return handle, layers, [gpu_fit.sentence(layers, plan.header.block_count + 1, taken, devices)]
     raise AssertionError("the last step raises or returns")
 
 

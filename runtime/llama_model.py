@@ -27,7 +27,7 @@ class LlamaModel:
 
     def __init__(self, plan: ModelPlan, on_progress: Callable[[float], bool] | None = None) -> None:
         self.plan = plan
-        self.handle, self.notes = load_weights(plan, on_progress)
+        self.handle, self.gpu_layers, self.notes = load_weights(plan, on_progress)
         self.vocabulary = Vocabulary(api.llama_model_get_vocab(self.handle))
         self.context_limit = int(api.llama_model_n_ctx_train(self.handle))
         self.adapters: list[tuple[object, float]] = []

@@ -10,7 +10,8 @@ from configs.errors import MachineError, ToolError
 from runtime import llama_devices, llama_loading
 from runtime.gguf_header import read_header
 from runtime.gpu_fit import MARGIN_BYTES, Demand, Device, compute_buffer, demand, fit, sentence, steps_down
-from runtime.interface import ModelOptions
+from runtime.interface import ModelOptions, ScoreRequest
+from runtime.llama_engine import LlamaEngine
 from runtime.llama_library import api
 from runtime.llama_loading import load_weights
 from runtime.models import plan_model
@@ -124,11 +125,23 @@ def test_where_it_does_not_fit_after_all_fewer_layers_are_tried(
     models: Path, monkeypatch: pytest.MonkeyPatch, loads: int, contexts: int, tried: list[int]
 ) -> None:
     refusing = Refusing(monkeypatch, loads=loads, contexts=contexts)
-    handle, notes = load_weights(plan_model(ModelOptions(models / "model.gguf")))
+    handle, layers, notes = load_weights(plan_model(ModelOptions(models / "model.gguf")))
     api.llama_model_free(handle)
     assert refusing.tried == tried
+    assert layers == tried[-1]
     assert len(notes) == 1
     assert notes[0].startswith("GPU Invented 8 GB: " + (f"{tried[-1]} of 3 layers" if tried[-1] else "no layer"))
+
+
+@pytest.mark.parametrize(("loads", "pack"), [(99, llama_devices.PACK), (0, 0)])
+def test_questions_are_scored_in_packs_where_layers_are_on_a_gpu(
+    models: Path, monkeypatch: pytest.MonkeyPatch, loads: int, pack: int
+) -> None:
+    Refusing(monkeypatch, loads=loads)
+    engine = LlamaEngine(plan_model(ModelOptions(models / "model.gguf", threads=1)))
+    assert engine.pack_tokens == pack
+    assert len(engine.score([ScoreRequest((1, 300, 301), ((5,), (6,)))])[0]) == 2
+    engine.close()
 
 
 def test_a_file_that_cannot_be_loaded_at_all_is_an_error_and_not_a_smaller_try(
