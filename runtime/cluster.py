@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from typing import Any
 
 from configs.errors import ConfigError, ToolError, require
@@ -21,6 +23,8 @@ _ANSWER_SECONDS = 10
 _WORKER_SECONDS = 60
 """How long to wait for a worker, at the start and after the last was lost."""
 _LOOK_SECONDS = 2
+_SENTENCE = 300
+_AGAIN = "what is done is in the journal: run this again, and it goes on"
 
 
 class ClusterScorer:
@@ -41,7 +45,7 @@ class ClusterScorer:
         if not address.startswith(("tcp://", "tls://")):
             raise ConfigError(f"--scheduler {address} is not an address", hint="tcp://HOST:PORT")
         self._dask = require("distributed", "cluster")
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is told by us
+        _silence()
         try:
             self._client = self._dask.Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -80,39 +84,50 @@ class ClusterScorer:
     def _outcomes(self, futures: Sequence[Any]) -> Iterator[Outcome]:
         waiting, alone_since = list(futures), time.monotonic()
         while waiting:
-            if self._workers():
+            workers, ready, waiting = self._look(waiting)
+            if workers:
                 alone_since = time.monotonic()
             elif time.monotonic() - alone_since > _WORKER_SECONDS:
-                raise ToolError(
-                    f"no worker of {self._address} is left", hint="start some, and run this again: it goes on"
-                )
-            try:
-                with self._client.as_current():
-                    ready = self._dask.wait(waiting, timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED")
-            except TimeoutError:
-                continue
-            waiting = list(ready.not_done)
-            for future in ready.done:
+                raise ToolError(f"no worker of {self._address} is left", hint=_AGAIN)
+            for future in ready:
                 yield self._outcome(future)
                 future.release()
 
+    def _look(self, waiting: Sequence[Any]) -> tuple[int, Collection[Any], list[Any]]:
+        """(number of workers, futures that are ready now or soon, the others)."""
+        with self._connected(), self._client.as_current():
+            workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
+            try:
+                found = self._dask.wait(waiting, timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED")
+            except TimeoutError:
+                return workers, (), list(waiting)
+            return workers, found.done, list(found.not_done)
+
     def _outcome(self, future: Any) -> Outcome:
-        try:
-            outcome: Outcome = future.result()
-        except self._dask.KilledWorker as error:
-            raise ToolError(
-                f"{error.allowed_failures + 1} workers were lost at the same bucket of questions",
-                hint="is their memory too small for the model?",
-            ) from error
-        except Exception as error:
-            raise ToolError(f"a worker failed: {type(error).__name__}: {error}") from error
+        with self._connected():
+            try:
+                outcome: Outcome = future.result()
+            except self._dask.KilledWorker as error:
+                raise ToolError(
+                    f"{error.allowed_failures + 1} workers were lost at the same bucket of questions",
+                    hint="is their memory too small for the model?",
+                ) from error
         if outcome.lacks:
             raise ToolError(f"a worker cannot go on: {outcome.lacks}")
         return outcome
 
-    def _workers(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
-        return found
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Say what is wrong where Dask raises an exception of its own, or a worker one that it should not."""
+        try:
+            yield
+        except ToolError:
+            raise
+        except (CancelledError, OSError) as error:
+            raise ToolError(f"the connection to {self._address} was lost", hint=_AGAIN) from error
+        except Exception as error:
+            sentence = " ".join(str(error).split())
+            raise ToolError(f"a worker failed: {type(error).__name__}: {sentence[:_SENTENCE]}", hint=_AGAIN) from error
 
     def _wait_for_workers(self) -> None:
         try:
@@ -124,7 +139,8 @@ class ClusterScorer:
 
     def _check_workers(self) -> None:
         """Ask every worker at once what it lacks."""
-        answers: dict[str, Any] = self._client.run(lack, self._job, on_error="return")
+        with self._connected():
+            answers: dict[str, Any] = self._client.run(lack, self._job, on_error="return")
         for worker, answer in answers.items():
             if "ModuleNotFoundError" in repr(answer):
                 raise ToolError(
@@ -135,3 +151,10 @@ class ClusterScorer:
                 raise ToolError(f"worker {worker} cannot be asked: {type(answer).__name__}: {answer}")
             if answer:
                 raise ToolError(f"worker {worker} cannot do this: {answer}")
+
+
+def _silence() -> None:
+    """Dask logs tracebacks of every connection that ends; what was lost is told by us."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -7,6 +7,7 @@ import os
 import weakref
 from pathlib import Path
 
+from configs.atomic import fsync_folder
 from configs.errors import ToolError
 
 _LOCK_OFFSET = 1 << 40  # Windows locks are mandatory: a byte far beyond the end keeps the file readable
@@ -26,6 +27,7 @@ class LockedFile:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.descriptor = _open_locked(path)
+        self._entered = False
         _open_files.add(self)
 
     def append(self, data: bytes) -> None:
@@ -53,8 +55,11 @@ class LockedFile:
         os.ftruncate(self.descriptor, size)
 
     def sync(self) -> None:
-        """Wait until everything is on the disk."""
+        """Wait until everything is on the disk, the file's name too."""
         os.fsync(self.descriptor)
+        if not self._entered:
+            fsync_folder(self.path.parent)
+            self._entered = True
 
     def close(self) -> None:
         """Let the lock go. Safe to call twice."""

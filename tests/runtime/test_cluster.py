@@ -145,6 +145,31 @@ def test_a_run_on_a_cluster_goes_on_from_the_journal_and_loads_the_model_once(
 
 
 @pytest.mark.slow
+def test_a_lost_scheduler_is_one_sentence_and_the_next_run_goes_on(
+    dask: Cluster, settings: PredictSettings, tmp_path: Path
+) -> None:
+    dask.add_worker()
+    journal = tmp_path / "many.csv.journal.jsonl"
+    words = ["predict", settings.sheet, "--model", settings.model.model, "--output", tmp_path / "many.csv"]
+    flags = ["--columns", "full", "--scheduler", dask.address]
+    command = [sys.executable, "-P", "-m", "runtime.cli", *map(str, [*words, *flags])]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    while lines_of(journal) < 20:
+        assert process.poll() is None
+        time.sleep(0.005)
+    dask.processes[0].kill()
+    _, err = process.communicate(timeout=60)
+    *_, last = err.decode().strip().splitlines()
+    assert process.returncode == 1
+    assert f"the connection to {dask.address} was lost" in last
+    assert b"Traceback" not in err
+    kept = lines_of(journal)
+    finished = run(replace(settings, output=tmp_path / "many.csv"))
+    assert finished.summary.from_journal >= kept >= 20
+    assert lines_of(journal) == 198
+
+
+@pytest.mark.slow
 def test_what_a_worker_lacks_is_one_sentence(
     dask: Cluster, settings: PredictSettings, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
