@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
-from jinja2 import Template, TemplateError, Undefined, nodes
+from jinja2 import Template, TemplateError, nodes
 from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
+
+from configs.sandbox_limits import check_join, check_replace, comparable, comparing, concat, measured, printable
 
 MAX_TEMPLATE = 1 << 16
 """Characters of a template."""
@@ -24,18 +26,18 @@ MAX_STEPS = 20_000
 """Turns of loops, operators, calls and filters in one rendering."""
 MAX_SECONDS = 2.0
 """Processor time of one rendering."""
-MAX_TEXT = 1 << 23
-"""Characters of any text it makes."""
-MAX_ITEMS = 100_000
 
-_FILTERS = (
-    "abs capitalize count d default escape first int items join last length list lower rejectattr replace reverse"
-    " safe selectattr string title trim upper"
+_TEXT_FILTERS = "abs capitalize escape int lower replace safe string title trim upper"
+_LIST_FILTERS = "count d default first items join last length list rejectattr reverse selectattr"
+_COMPARING_TESTS = "!= < <= == > >= divisibleby eq equalto ge greaterthan gt in le lessthan lt ne"
+_OTHER_TESTS = (
+    "boolean defined even false float integer iterable mapping none number odd sequence string true undefined"
 )
-_METHODS = (
-    "capitalize count endswith find get index isalnum isalpha isascii isdigit islower isspace isupper items keys lower"
-    " lstrip removeprefix removesuffix replace rsplit rstrip split splitlines startswith strip title upper values"
+_TEXT_METHODS = (
+    "capitalize count endswith find index isalnum isalpha isascii isdigit islower isspace isupper lower lstrip"
+    " removeprefix removesuffix replace rsplit rstrip split splitlines startswith strip title upper"
 )
+_TABLE_METHODS = "get items keys values"
 _LEFT_OUT = (
     nodes.Block, nodes.CallBlock, nodes.Extends, nodes.FilterBlock, nodes.FromImport, nodes.Import, nodes.Include,
     nodes.Macro, nodes.Pow,
@@ -49,10 +51,14 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self, **options: Any) -> None:
         # trim_blocks and lstrip_blocks as transformers and llama-cpp-python set them: one template, the same bytes.
-        super().__init__(trim_blocks=True, lstrip_blocks=True, optimized=False, finalize=_printable, **options)
+        super().__init__(trim_blocks=True, lstrip_blocks=True, optimized=False, finalize=printable, **options)
         self.globals = {name: self.globals[name] for name in ("range", "namespace")}
-        self.filters = {name: self._bounded(name, self.filters[name]) for name in _FILTERS.split()}
-        self.concat = _concat  # type: ignore[method-assign]
+        filters = f"{_TEXT_FILTERS} {_LIST_FILTERS}".split()
+        self.filters = {name: self._bounded(name, self.filters[name]) for name in filters}
+        self.tests = {name: self.tests[name] for name in _OTHER_TESTS.split()} | {
+            name: comparing(self.tests[name]) for name in _COMPARING_TESTS.split()
+        }
+        self.concat = concat  # type: ignore[method-assign]
         self._spent = threading.local()
 
     def compile_template(self, text: str) -> Template:
@@ -100,11 +106,17 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def concatenated(self, *parts: Any) -> str:
         """What `~` makes."""
-        return _concat(str(_printable(part)) for part in parts)
+        return concat(str(printable(part)) for part in parts)
+
+    def compared(self, value: Any) -> Any:
+        """A side of a comparison."""
+        return comparable(value)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        known = attr in _METHODS.split() or not (isinstance(obj, (str, list, tuple, dict)) and callable(value))
-        return known and super().is_safe_attribute(obj, attr, value)
+        if not callable(value):
+            return super().is_safe_attribute(obj, attr, value)
+        methods = _TEXT_METHODS if isinstance(obj, str) else _TABLE_METHODS if isinstance(obj, dict) else ""
+        return attr in methods.split() or (isinstance(obj, LoopContext) and attr == "cycle")
 
     def wrap_str_format(self, value: Any) -> None:
         """`str.format` is left out: its widths make texts of any length."""
@@ -113,14 +125,14 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.spend()
         owner = getattr(__obj, "__self__", None)
         if isinstance(owner, str) and getattr(__obj, "__name__", "") == "replace":
-            _check_replace(owner, *args)
-        return _measured(super().call(__context, __obj, *args, **kwargs))
+            check_replace(owner, *args)
+        return measured(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         self.spend()
         if operator != "+" and not (isinstance(left, (int, float)) and isinstance(right, (int, float))):
             raise SecurityError(f"a format needs {operator} for numbers only")
-        return _measured(super().call_binop(context, operator, left, right))
+        return measured(super().call_binop(context, operator, left, right))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -137,13 +149,14 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         def bounded(*args: Any, **kwargs: Any) -> Any:
             self.spend()
             values = args if passed is None else args[1:]
+            for value in values[name in _LIST_FILTERS.split() :]:
+                if name not in ("d", "default"):
+                    printable(value)
             if name == "replace":
-                _check_replace(str(_printable(values[0])), *values[1:])
+                check_replace(str(values[0]), *values[1:])
             elif name == "join":
-                _check_join(*values)
-            elif name == "string":
-                _printable(values[0])
-            return _measured(function(*args, **kwargs))
+                check_join(*values)
+            return measured(function(*args, **kwargs))
 
         if passed is not None:
             bounded.jinja_pass_arg = passed  # type: ignore[attr-defined]
@@ -151,13 +164,25 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 
 class _Counting(NodeTransformer):
-    """Sends what loops go through, and what `~` joins, through the environment."""
+    """Sends what loops go through, what is compared and what `~` joins through the environment."""
 
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802
         self.generic_visit(node)
         if node.recursive:
             raise TemplateError("a format needs no recursive loop")
         node.iter = _through("counted", [node.iter], node.lineno)
+        return node
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _through("compared", [node.expr], node.lineno)
+        for operand in node.ops:
+            operand.expr = _through("compared", [operand.expr], node.lineno)
+        return node
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Tuple:  # noqa: N802
+        if node.ctx == "load":
+            raise TemplateError("a format needs no tuple")  # whose hash could take for ever
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Call:  # noqa: N802
@@ -169,48 +194,6 @@ def _through(method: str, arguments: list[Any], line: int) -> nodes.Call:
     call = nodes.Call(nodes.EnvironmentAttribute(method), arguments, [], None, None)
     call.set_lineno(line)
     return call
-
-
-def _concat(pieces: Iterable[str]) -> str:
-    """Join rendered pieces, measured first."""
-    kept, total = [], 0
-    for piece in pieces:
-        kept.append(piece)
-        total += len(piece)
-        _check_length(total)
-    return "".join(kept)
-
-
-def _printable(value: Any) -> Any:
-    """The value, if it is a text, a number or nothing: a list's text could be endless."""
-    if value is None or isinstance(value, (str, int, float, Undefined)):
-        return value
-    raise SecurityError(f"a format shows texts and numbers, not a {type(value).__name__}")
-
-
-def _measured(value: Any) -> Any:
-    if isinstance(value, str):
-        _check_length(len(value))
-    elif isinstance(value, (list, tuple, dict)) and len(value) > MAX_ITEMS:
-        raise SecurityError(f"the template makes a list of {len(value):,} items")
-    elif isinstance(value, int) and value.bit_length() > 64:
-        raise SecurityError("the template makes a number that is too large")
-    return value
-
-
-def _check_replace(text: str, old: str = "", new: str = "", *_rest: object) -> None:
-    _check_length(len(text) + (text.count(old) if old else len(text) + 1) * len(new))
-
-
-def _check_join(items: Iterable[Any], separator: str = "", *_rest: object) -> None:
-    if not isinstance(items, (list, tuple, str)):
-        raise SecurityError("a format joins lists only")
-    _check_length(sum(len(str(_printable(item))) + len(separator) for item in items))
-
-
-def _check_length(length: int) -> None:
-    if length > MAX_TEXT:
-        raise SecurityError(f"the template makes a text of more than {MAX_TEXT:,} characters")
 
 
 def raise_exception(message: str) -> NoReturn:

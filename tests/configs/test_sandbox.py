@@ -29,6 +29,11 @@ def fill(template: str, **values: object) -> str:
         ("{{ items | join('-') }} {{ ' x ' | trim }} {{ 'aXa' | replace('X', 'yy') }}", "1-2-3 x ayya"),
         ("{{ ' a b '.strip().split(' ')[1].upper() }}{{ 'q'.startswith('q') }}", "BTrue"),
         ("{{ (messages | selectattr('role', 'equalto', 'user') | list | first).content }}", "hi"),
+        (
+            "{{ 2 in items }}{{ 'a' in table }}{{ items == [1, 2, 3] }}{{ 4 is even }}{{ x is defined }}",
+            "TrueTrueTrueTrueFalse",
+        ),
+        ("{{ messages[-1].get('role') }}{{ messages[0]['role'] != 'user' }}", "userTrue"),
         ("{% set x %}a{% for i in items %}{{ i }}{% endfor %}{% endset %}{{ x }}", "a123"),
     ],
 )
@@ -37,7 +42,36 @@ def test_what_formats_need_works(template: str, text: str) -> None:
     assert fill(template, items=[1, 2, 3], table={"a": 1, "b": 2}, messages=messages) == text
 
 
+DEEP = (
+    "{% set n = namespace(t=[1], u=[1]) %}"
+    "{% for a in range(64) %}{% set n.t = [n.t, n.t] %}{% set n.u = [n.u, n.u] %}{% endfor %}"
+)
 BOMBS = [
+    *(
+        DEEP + "{{ " + use + " }}"
+        for use in (
+            "n.t == n.u",
+            "n.t in [n.u]",
+            "n.t is eq n.u",
+            "n.t is in [n.u]",
+            "n.t | upper",
+            "n.t | trim",
+            "n.t | safe",
+            "n.t | escape",
+            "n.t | title",
+            "[n.t].index(n.u)",
+            "[n.t].count(n.u)",
+            "{'a': n.t} == {'a': n.u}",
+            "[{'a': n.t}] | selectattr('a', 'eq', n.u) | list | length",
+            "'x' | replace(n.t, 'y')",
+            "missing | default(n.t)",
+            "n.t | int",
+            "['x'] | join(n.t)",
+        )
+    ),
+    DEEP + "{% for a in [n.t, n.u] %}{{ loop.changed(a) }}{% endfor %}",
+    "{% set n = namespace(t=(1, 1)) %}{% for a in range(64) %}{% set n.t = (n.t, n.t) %}{% endfor %}{{ {n.t: 1} | length }}",
+    "{{ (5).to_bytes(9999999999, 'big') | length }}",
     "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "{% for a in range(9999) %}{% for b in range(9999) %}{% if b > 9998 %}x{% endif %}{% endfor %}{% endfor %}",
     "{% set n = namespace(t='x') %}{% for a in range(64) %}{% set n.t = n.t + n.t %}{% endfor %}{{ n.t }}",

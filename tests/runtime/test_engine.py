@@ -86,3 +86,26 @@ def test_a_larger_reserve_waits_until_nothing_runs(wide: Engine) -> None:
 def test_too_many_replies_at_once_are_refused_before_the_load(models: Path, parallel: int) -> None:
     with pytest.raises(ConfigError, match="at once"):
         load_engine(ModelOptions(models / "model.gguf", parallel=parallel))
+
+
+def test_a_load_can_be_given_up_while_the_weights_come_in(models: Path) -> None:
+    shares: list[float] = []
+
+    def give_up(share: float) -> bool:
+        shares.append(share)
+        return share < 0.3
+
+    with pytest.raises(ToolError, match="given up"):
+        load_engine(ModelOptions(models / "model.gguf"), on_progress=give_up)
+    assert shares[-1] >= 0.3
+    assert max(shares) < 1
+
+
+def test_what_a_progress_callback_raises_arrives_unharmed(models: Path) -> None:
+    def interrupted(share: float) -> bool:
+        if share > 0:
+            raise KeyboardInterrupt
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        load_engine(ModelOptions(models / "model.gguf"), on_progress=interrupted)
