@@ -14,12 +14,13 @@ ARGUMENTS = {
     "copy": "[code]",
     "system": "[TEXT|-]",
     "set": "[NAME VALUE]",
+    "adapter": "[FILE[=WEIGHT]|-]",
     "read": "FILE",
 }
 """What a command takes after its name."""
 NAMES = (
-    "help", "new", "clear", "chats", "rename", "export", "regen", "continue", "edit", "copy", "system", "set", "read",
-    "raw", "think", "quit",
+    "help", "new", "clear", "chats", "rename", "export", "regen", "continue", "edit", "copy", "system", "set",
+    "adapter", "read", "raw", "think", "quit",
 )  # fmt: skip
 """Every command, in the order of the help."""
 

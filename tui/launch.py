@@ -51,7 +51,7 @@ def chat_on_screen(settings: ChatSettings, load: Load) -> int:
     from tui.worker import ChatWorker
 
     keeper = open_keeper(settings)
-    worker = ChatWorker(load)
+    worker = ChatWorker(load, adapters=settings.options.adapters)
     app = ChatApp(worker, keeper)
     try:
         app.run()

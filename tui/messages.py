@@ -44,6 +44,16 @@ class LoadFailed(Message):
 
 
 @dataclass
+class AdaptersChanged(Message):
+    """Other adapters are plugged in, or they could not be."""
+
+    notes: tuple[str, ...]
+    """What a person should know about it: why nothing changed, where nothing did."""
+    prompt_format: PromptFormat
+    """How the model reads a conversation now."""
+
+
+@dataclass
 class ReplyStarted(Message):
     """The model begins to read the prompt."""
 

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.message import Message
@@ -18,6 +19,7 @@ from textual.message import Message
 from configs.errors import ToolError
 from tui.continuing import Request, continue_reply, messages_of
 from tui.messages import (
+    AdaptersChanged,
     Forecast,
     LoadFailed,
     LoadGivenUp,
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 # The screen draws ten frames a second: a message for every token of a quick model would only keep it busy.
 _POST_EVERY_S = 0.05
 
+Adapters = tuple[tuple[Path, float], ...]
 Post = Callable[[Message], object]
 Job = Callable[[], None]
 
@@ -72,7 +75,9 @@ class ChatWorker:
     conversation: every request brings its history.
     """
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, *, adapters: Adapters = ()) -> None:
+        self.adapters = adapters
+        """The LoRA files that are plugged in, with their weights."""
         self._load_engine = load
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chat-worker", daemon=True)
@@ -102,6 +107,10 @@ class ChatWorker:
         """Send a message; one that comes while the model loads is answered after."""
         turn = self._turn = Turn(request)
         self._jobs.put(lambda: self._answer(turn))
+
+    def plug(self, adapters: Adapters) -> None:
+        """Plug in exactly these adapters; `AdaptersChanged` follows."""
+        self._jobs.put(lambda: self._plug(adapters))
 
     def measure(self, request: Request) -> None:
         """Say what a message would do to the context, if it were sent; `Forecast` follows."""
@@ -171,6 +180,16 @@ class ChatWorker:
             session.reset()  # another branch or chat: what was left out of the last one says nothing about this one
         self._last_history = history
         session.history, session.system, session.sampling = list(history), request.system, request.sampling
+
+    def _plug(self, adapters: Adapters) -> None:
+        if self._engine is None:
+            return
+        try:
+            notes = self._engine.set_adapters(adapters)
+            self.adapters = adapters
+        except (ToolError, OSError) as error:
+            notes = (str(error),)
+        self._post(AdaptersChanged(notes, self._engine.formats.prompt))
 
     def _measure(self, request: Request) -> None:
         if self._engine is None or self._session is None:

@@ -1,4 +1,4 @@
-"""Tests keep their chats to themselves."""
+"""Tests keep their chats, and the language they chose, to themselves."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from textual.events import Key, Paste
 
+from configs.errors import ConfigError
 from runtime.scripted import ScriptedEngine
 from tests.tui.driving import chat, hear, notes, prompt, replies, say, shown, status, text_of, until, write
 from tui.screens.chat_list import ChatListScreen
@@ -387,3 +388,30 @@ async def test_the_theme_is_remembered(tmp_path: Path) -> None:
         await pilot.pause()
     async with chat(ScriptedEngine(["x"]), folder=tmp_path) as (app, _):
         assert app.theme == "lora2edge-paper"
+
+
+async def test_adapters_are_plugged_in_and_out_while_one_chats(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["x"])
+    async with chat(engine, size=(120, 30)) as (app, pilot):
+        for command, plugged in (
+            (f"/adapter {tmp_path}/甲.gguf=0.5", ((tmp_path / "甲.gguf", 0.5),)),
+            (f"/adapter {tmp_path}/乙.gguf", ((tmp_path / "甲.gguf", 0.5), (tmp_path / "乙.gguf", 1.0))),
+            (f"/adapter {tmp_path}/甲.gguf=2", ((tmp_path / "乙.gguf", 1.0), (tmp_path / "甲.gguf", 2.0))),
+            ("/adapter -", ()),
+        ):
+            await say(pilot, command)
+            await until(pilot, lambda: engine.adapters == plugged)  # noqa: B023
+        await until(pilot, lambda: notes(app)[-1] == words().no_adapters)
+        assert notes(app)[2] == "Adapters: 乙.gguf=1, 甲.gguf=2"
+
+
+async def test_an_adapter_that_is_refused_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(adapters: object) -> tuple[str, ...]:
+        raise ConfigError("乙.gguf is not a LoRA [b]adapter[/b]")
+
+    engine = ScriptedEngine(["x"])
+    monkeypatch.setattr(engine, "set_adapters", refuse)
+    async with chat(engine, size=(120, 30)) as (app, pilot):
+        await say(pilot, "/adapter 乙.gguf")
+        await until(pilot, lambda: len(notes(app)) == 2)
+        assert notes(app) == ["乙.gguf is not a LoRA [b]adapter[/b]", words().no_adapters]

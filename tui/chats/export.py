@@ -15,7 +15,6 @@ from tui.chats.tree import ChatTree
 # What some file system forbids, control characters, and what a shell would trip over at the beginning.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]+')
 _LONGEST_BYTES = 120
-FORMATS = (".md", ".json")
 
 
 def export(chat: Chat, tree: ChatTree, path: Path) -> Path:

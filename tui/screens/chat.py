@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -12,11 +13,12 @@ from textual.timer import Timer
 from textual.widgets import TextArea
 
 from configs.errors import ConfigError
+from runtime.arguments import adapter
 from tui import sampling
 from tui.chats.export import export
 from tui.commands import Command, read_command, unescape
 from tui.continuing import messages_of
-from tui.messages import Forecast
+from tui.messages import AdaptersChanged, Forecast
 from tui.screens.branches import BranchScreen
 from tui.screens.chat_list import ChatListScreen
 from tui.screens.help import HelpScreen
@@ -116,6 +118,7 @@ class ChatScreen(BranchScreen):
             "copy": self._copy,
             "system": self._system,
             "set": self._set,
+            "adapter": self._adapter,
             "read": self._read,
             "raw": lambda _: self.action_raw(),
             "think": lambda _: self.action_fold_thoughts(),
@@ -164,6 +167,34 @@ class ChatScreen(BranchScreen):
         self._conversation.add_note(words().sampling_is.format(values=sampling.described(self.keeper.sampling)))
         if not name:
             self._conversation.add_note(words().sampling_names.format(names=", ".join(sampling.NAMES)))
+
+    def _adapter(self, argument: str) -> None:
+        """Plug a LoRA file in, beside those that are; the model stays loaded."""
+        if self._replying or self._model is not ModelState.READY:
+            self._hint(words().still_writing if self._replying else words().needs_model)
+        elif not argument:
+            self._tell_adapters()
+        elif argument == "-":
+            self._worker.plug(())
+        else:
+            try:
+                path, weight = adapter(argument)
+            except argparse.ArgumentTypeError as error:
+                self._hint(str(error))
+                return
+            path = path.expanduser()
+            others = tuple(other for other in self._worker.adapters if other[0] != path)
+            self._worker.plug((*others, (path, weight)))
+
+    def on_adapters_changed(self, event: AdaptersChanged) -> None:
+        self._prompt_format = event.prompt_format
+        for note in event.notes:
+            self._conversation.add_note(note)
+        self._tell_adapters()
+
+    def _tell_adapters(self) -> None:
+        names = ", ".join(f"{path.name}={weight:g}" for path, weight in self._worker.adapters)
+        self._conversation.add_note(words().adapters_are.format(names=names) if names else words().no_adapters)
 
     def _read(self, path: str) -> None:
         try:

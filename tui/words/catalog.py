@@ -66,6 +66,8 @@ class Catalog:
     system_default: str
     sampling_is: str
     sampling_names: str
+    adapters_are: str
+    no_adapters: str
     exported: str
     read_failed: str
     needs_model: str
