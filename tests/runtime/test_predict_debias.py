@@ -102,3 +102,20 @@ def test_too_many_orders_are_refused_before_the_model_is_loaded(model: Path, tmp
     assert "120 orders" in err
     assert not (tmp_path / "a.csv.journal.jsonl").exists()
     assert predict(sheet, "--model", model, "--output", tmp_path / "a.csv", "--debias", "cyclic")[0] == 0
+
+
+@pytest.mark.parametrize("debias", ["none", "cyclic"])
+def test_a_row_has_the_same_bits_in_any_sheet_on_any_number_of_threads(
+    models: Path, tmp_path: Path, debias: str
+) -> None:
+    questions = tiny.questions(24, seed=2)
+    sheets = {"whole": (questions, 1), "part": (questions[::-1][::3], 2)}
+    found = []
+    for name, (rows, threads) in sheets.items():
+        sheet, output = tiny.sheet(tmp_path / f"{name}.xlsx", rows), tmp_path / f"{name}.csv"
+        words = ("--model", models / "q4_0.gguf", "--output", output, "--debias", debias, "--threads", threads)
+        assert tiny.run_cli("runtime.cli", "predict", sheet, *words)[0] == 0
+        found.append(records(tmp_path / f"{name}.csv.journal.jsonl"))
+    whole, part = found
+    assert len(part) == 8
+    assert {key: whole[key] for key in part} == part
