@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import Parser, common_flags, run
-
-FORMATS = ("exam", "instruction", "chat", "entities", "text")
+from trainer.datasets.kinds import NAMES
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,7 +37,7 @@ def _add_prepare(commands: Any) -> None:
         "sheets", nargs="+", metavar="SHEET[=WEIGHT]", help="xlsx, csv, tsv, json, jsonl or txt; weights mix by rows"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DATA", help="dataset folder to write")
-    parser.add_argument("--format", choices=FORMATS, default="", help="kind of data (default: found out)")
+    parser.add_argument("--format", choices=NAMES, default="", help="kind of data (default: found out)")
     parser.add_argument("--prompt-format", default="alpaca2", metavar="NAME", help="default: alpaca2")
     parser.add_argument("--question-format", default="", metavar="NAME", help="default: formosa; entities: msra")
     parser.add_argument("--validation", type=float, default=0.2, metavar="SHARE", help="share of rows (default: 0.2)")

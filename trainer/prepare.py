@@ -25,7 +25,7 @@ from trainer.datasets.gather import Gathering
 from trainer.datasets.kinds import parse_columns
 from trainer.datasets.mixture import quotas
 from trainer.datasets.selection import Selection
-from trainer.datasets.sources import Source, open_sources
+from trainer.datasets.sources import Source, check_given, open_sources
 from trainer.datasets.wording import Wording
 from trainer.token_measure import TokenMeasure
 
@@ -76,7 +76,8 @@ def prepare(options: PrepareOptions) -> Prepared:
     """
     if not 0 <= options.validation < 1:
         raise ConfigError(f"--validation {options.validation}: expected a share from 0 to below 1")
-    sources = open_sources(options.sources, options.format, parse_columns(options.columns), options.encoding)
+    given = parse_columns(options.columns)
+    sources = open_sources(options.sources, options.format, given, options.encoding)
     kinds = sorted({source.kind for source in sources})
     wording = Wording.of(kinds, options.prompt_format, options.question_format, options.convert)
     measure = TokenMeasure.of(options.model, options.max_length, wording.formats)
@@ -88,6 +89,7 @@ def prepare(options: PrepareOptions) -> Prepared:
         with Gathering(folder / _SPOOL, folder / REJECTED_FILE, measure) as gathering:
             for source in sources:
                 gathering.take(source.file.path.name, source.rows(wording.formats.question, wording.entities))
+            check_given(sources, given)
             selection = _select(options, sources, gathering)
             selection.write(folder / TRAIN_FILE, folder / VALIDATION_FILE)
         shutil.rmtree(folder / _SPOOL)

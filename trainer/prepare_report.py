@@ -28,7 +28,7 @@ def narration(prepared: Prepared, output: Path) -> Iterator[str]:
     if meta["turns_cut"]:
         yield f"{meta['turns_cut']} turns before a first question or without a reply are cut off"
     if meta["validation_share"] and not meta["validation"]:
-        yield "no row is left to validate on: rows of one text stay together, too few texts"
+        yield "no row is left to validate on: rows whose texts begin or end alike stay together, and too few are left"
     leaking = meta["leakage"]["begin_like_a_training_row"]
     if leaking:
         yield f"{leaking} validation rows begin with the same 50 letters as a training row: versions of one text?"

@@ -61,25 +61,27 @@ def exam_rows(sheet: Sheet, question_format: QuestionFormat) -> Iterator[Found]:
 
 
 def record_rows(
-    source: SourceFile, kind: Kind, given: Mapping[str, str], entity_format: EntityFormat | None
+    source: SourceFile,
+    kind: Kind,
+    given: Mapping[str, str],
+    entity_format: EntityFormat | None,
+    seen: dict[str, None],
 ) -> Iterator[Found]:
     """The records of any other kind.
 
     Args:
         given: column -> role, as the user named them.
+        seen: the columns of the first record; those that later ones bring are added.
 
     Raises:
         ConfigError: a record has a column that is not known.
     """
     make = _maker(kind, entity_format)
-    columns = source.columns
-    roles = assign(kind, columns, given, str(source.path))
-    known = set(columns)
+    roles = assign(kind, tuple(seen), given, str(source.path))
     for record in source.records():
-        if not known.issuperset(record.cells):
-            columns = (*columns, *(column for column in record.cells if column not in known))
-            roles = assign(kind, columns, given, f"{source.path} record {record.number}")
-            known = set(columns)
+        if not record.cells.keys() <= seen.keys():
+            seen |= dict.fromkeys(record.cells)
+            roles = assign(kind, tuple(seen), given, f"{source.path} record {record.number}")
         yield _found(record, roles, make)
 
 

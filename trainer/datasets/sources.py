@@ -28,6 +28,8 @@ class Source:
     """Role -> column."""
     weight: Fraction | None
     sha256: str
+    seen: dict[str, None]
+    """The columns met so far, in order; of a stream more may come with the rows."""
     rows: Callable[[QuestionFormat | None, EntityFormat | None], Iterator[Found]]
 
 
@@ -48,17 +50,24 @@ def open_sources(
     if len({path.resolve() for path, _ in paths}) < len(paths):
         raise ConfigError("the same sheet is given twice")
     files = [(open_source(path, encoding), weight) for path, weight in paths]
-    known = {column for file, _ in files for column in file.columns}
-    for column, role in given.items():
-        if column not in known:
-            raise ConfigError(
-                f"--columns {role}={column}: there is no such column", hint=f"there are {', '.join(known)}"
-            )
     return [_source(file, weight, kind, given, encoding) for file, weight in files]
 
 
+def check_given(sources: Sequence[Source], given: Mapping[str, str]) -> None:
+    """Refuse a column that the user named and no source has; only when all are read are all columns known.
+
+    Raises:
+        ConfigError: there is such a column.
+    """
+    seen = {column: None for source in sources for column in source.seen}
+    for column, role in given.items():
+        if column not in seen:
+            raise ConfigError(f"--columns {role}={column}: no such column", hint=f"there are {', '.join(seen)}")
+
+
 def _source(file: SourceFile, weight: Fraction | None, kind: str, given: Mapping[str, str], encoding: str) -> Source:
-    here = {column: role for column, role in given.items() if column in file.columns}
+    here = {column: role for column, role in given.items() if column in file.columns or not file.table}
+    seen = dict.fromkeys(file.columns)
     kind = kind or detect(file.first, file.columns, here, str(file.path))
     if kind == EXAM:
         words = ",".join(f"{role}={column}" for column, role in here.items())
@@ -70,11 +79,11 @@ def _source(file: SourceFile, weight: Fraction | None, kind: str, given: Mapping
             assert question_format is not None
             return exam_rows(sheet, question_format)
 
-        return Source(file, kind, sheet.columns, weight, sheet.sha256, questions)
+        return Source(file, kind, sheet.columns, weight, sheet.sha256, seen, questions)
     of_kind = KINDS[kind]
     columns = assign(of_kind, file.columns, here, str(file.path))
 
     def records(_: QuestionFormat | None, entity_format: EntityFormat | None) -> Iterator[Found]:
-        return record_rows(file, of_kind, here, entity_format)
+        return record_rows(file, of_kind, here, entity_format, seen)
 
-    return Source(file, kind, columns, weight, sha256_file(file.path), records)
+    return Source(file, kind, columns, weight, sha256_file(file.path), seen, records)

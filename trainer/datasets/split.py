@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 FEW_ROWS = 200_000
 _LETTERS = 50
 _SPAN = 4 * _LETTERS
+_OTHERS = re.compile(r"[\W_]+")
 _RANGE_BITS = 16
 
 
 def group_of(text: str) -> int:
     """64-bit hash of a text's last 50 letters and digits: versions of one text share them more often than not."""
-    return _hash("".join(filter(str.isalnum, text[-_SPAN:]))[-_LETTERS:])
+    return _hash(_OTHERS.sub("", text[-_SPAN:])[-_LETTERS:])
 
 
 def opening_of(text: str) -> int:
     """64-bit hash of a text's first 50 letters and digits."""
-    return _hash("".join(filter(str.isalnum, text[:_SPAN]))[:_LETTERS])
+    return _hash(_OTHERS.sub("", text[:_SPAN])[:_LETTERS])
 
 
 def _hash(text: str) -> int:
