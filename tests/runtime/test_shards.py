@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ from configs.errors import ConfigError
 from configs.exam import Question
 from configs.formats import Formats
 from configs.sheets import SheetRow
+from runtime.answers_file import AnswersFile
+from runtime.batch import PredictRun, PredictSettings
 from runtime.buckets import bucket_count
+from runtime.engine import ModelOptions
+from runtime.merging import merge_shards
 from runtime.shards import WHOLE, Shard
 from tests import tiny
 from tests.runtime import make_gguf
@@ -84,6 +89,26 @@ def test_merged_parts_are_the_bytes_of_one_machine(
     assert (many.stat().st_mtime_ns, (tmp_path / "many.csv.journal.jsonl").read_bytes()) == before
     code, summary, _ = predict(odd_sheet, "--model", models / "model.gguf", "--output", many, *flags)
     assert summary["already_made"]
+
+
+def test_packed_rows_have_the_same_company_on_every_machine(sheet: Path, models: Path, tmp_path: Path) -> None:
+    model = ModelOptions(models / "model.gguf", threads=1, pack_tokens=400)
+    settings = PredictSettings(sheet, tmp_path / "a.csv", model, columns="full")
+    parts = [replace(settings, shard=Shard(number, 2)) for number in (1, 2)]
+    for part in (settings, *parts):
+        list(PredictRun(part))
+    paths = [part.answers.path for part in parts]
+    output = AnswersFile(tmp_path / "merged.csv", "full")
+    merge_shards(paths, settings.sheet_file, output, restart=False)
+    assert output.path.read_bytes() == settings.output.read_bytes()
+    lone = replace(settings, output=tmp_path / "lone.csv", model=replace(model, pack_tokens=0))
+    list(PredictRun(lone))
+    packed, single = (
+        {line for line in Path(f"{run.output}.journal.jsonl").read_bytes().splitlines() if b'"scores"' in line}
+        for run in (settings, lone)
+    )
+    assert len(packed) == len(single) == 39
+    assert packed != single  # a packed row has other bits than a lone one: this test can fail
 
 
 def test_a_missing_part_is_named_and_the_rest_kept(
