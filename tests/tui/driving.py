@@ -18,7 +18,7 @@ from tui.widgets.prompt_input import PromptInput
 from tui.widgets.status_line import StatusLine
 from tui.words import words
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 @asynccontextmanager

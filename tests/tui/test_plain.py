@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from runtime.arguments import read_prompt
 from runtime.engine import ModelOptions, Sampling
 from runtime.scripted import ScriptedEngine
 from tests.tui.scripted import loader
+from tui.chats.store import ChatStore
 from tui.launch import can_show_screen, chat
 from tui.plain import chat_plainly
 from tui.settings import ChatSettings
@@ -31,10 +33,10 @@ def pipe(data: bytes) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
 
 
-def plainly(engine: ScriptedEngine, stdin: io.TextIOBase) -> tuple[int, str, str]:
+def plainly(engine: ScriptedEngine, stdin: io.TextIOBase, settings: ChatSettings = SETTINGS) -> tuple[int, str, str]:
     """Hold a plain chat; returns (exit code, stdout, stderr)."""
     out, err = io.StringIO(), io.StringIO()
-    code = chat_plainly(SETTINGS, loader(engine), stdin, out, err)  # type: ignore[arg-type]
+    code = chat_plainly(settings, loader(engine), stdin, out, err)  # type: ignore[arg-type]
     assert engine.closed
     return code, out.getvalue(), err.getvalue()
 
@@ -109,3 +111,36 @@ def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(ConfigError, match="closed"):
         chat(SETTINGS, loader(ScriptedEngine(["x"])))
+
+
+def test_what_is_typed_is_kept_and_what_is_piped_goes_on_only_when_asked_to(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, data_folder=tmp_path)
+    plainly(ScriptedEngine(["unkept"]), pipe(b"x"), settings)
+    assert not list(tmp_path.iterdir())
+    plainly(ScriptedEngine(["first reply"]), Terminal("question one\n"), settings)
+    engine = ScriptedEngine(["second reply"])
+    plainly(engine, pipe(b"question two"), replace(settings, resume=0))
+    seen = "".join(chr(token) for token in engine.prompts[0] if token < 0x110000)
+    assert "question one" in seen
+    assert "first reply" in seen
+    store = ChatStore(tmp_path)
+    contents = [message.content for message in store.tree(store.newest() or 0).path()]
+    assert contents == ["question one", "first reply", "question two", "second reply"]
+
+
+def test_a_plain_reply_that_is_interrupted_is_kept_as_far_as_it_came(tmp_path: Path) -> None:
+    class Interrupted(io.StringIO):
+        def write(self, text: str) -> int:
+            if "c" in text:
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    settings = replace(SETTINGS, data_folder=tmp_path, resume=None)
+    chat_plainly(settings, loader(ScriptedEngine(["a b c"])), Terminal("q\n"), Interrupted(), io.StringIO())  # type: ignore[arg-type]
+    message = ChatStore(tmp_path).tree(1).path()[-1]
+    assert (message.content.split(), message.state) == (["a", "b", "c"], "stopped")
+
+
+def test_a_chat_that_is_not_there_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no chat 9"):
+        plainly(ScriptedEngine(["x"]), pipe(b"x"), replace(SETTINGS, data_folder=tmp_path, resume=9))

@@ -8,14 +8,16 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from configs.errors import ConfigError
-from configs.prompt import Message
 from runtime.engine import Sampling
 from tui.chats.store import Chat, ChatStore
 from tui.chats.tree import ChatTree, State, StoredMessage, title_of
 from tui.markdown.thinking import take_apart
+
+if TYPE_CHECKING:
+    from configs.prompt import Message
 
 _SAVE_EVERY_S = 0.5
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -11,9 +11,11 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from configs.prompt import Rendered
 from tui.text import visible
 from tui.words import words
+
+if TYPE_CHECKING:  # pydantic and jinja2 are for the thread that loads the model
+    from configs.prompt import Rendered
 
 
 class RawScreen(ModalScreen[None]):

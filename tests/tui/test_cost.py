@@ -1,0 +1,57 @@
+"""What the screen costs in processor time: long chats, long replies. Limits are the promised ones, times two for a busy machine."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from runtime.engine import Sampling
+from runtime.scripted import ScriptedEngine
+from tests.tui.driving import chat, hear, say
+from tui.chats.keeper import ChatKeeper
+from tui.chats.store import ChatStore
+
+pytestmark = pytest.mark.slow
+
+_REPLY = "## 標題\n\n這是**一段**文字 `x`，很長很長很長。\n\n- 一\n- 二\n\n```py\nx=1\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+
+
+async def cpu_s(pilot: Pilot[Any], times: int, act: Callable[[], Awaitable[object]]) -> float:
+    """Processor seconds of one of several repetitions."""
+    begun = time.process_time()
+    for _ in range(times):
+        await act()
+        await pilot.pause()
+    return (time.process_time() - begun) / times
+
+
+async def test_a_chat_of_three_hundred_messages_opens_quickly_and_keys_stay_quick(tmp_path: Path) -> None:
+    keeper = ChatKeeper(ChatStore(tmp_path), model="m", system=None, sampling=Sampling())
+    for number in range(150):
+        keeper.ask(f"question {number}")
+        keeper.grow(_REPLY)
+        keeper.settle("done")
+    keeper.close()
+    begun = time.process_time()
+    async with chat(ScriptedEngine(["x"]), folder=tmp_path, resume=0, size=(120, 40)) as (_, pilot):
+        assert time.process_time() - begun < 2
+        assert await cpu_s(pilot, 20, lambda: pilot.press("a")) < 0.06
+    if sys.platform == "linux":  # kilobytes there; the whole test process, with pytest and every module
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 300_000
+
+
+async def test_five_thousand_tokens_in_one_fence_keep_up() -> None:
+    engine = ScriptedEngine(["```python\n" + "x = foo(bar, 12)\n" * 625], tokens_per_second=400, context_size=20_000)
+    async with chat(engine, max_tokens=10_000, size=(120, 40)) as (_, pilot):
+        begun = time.process_time()
+        await say(pilot, "one")
+        await hear(pilot, 1)
+        assert "x = foo" in await hear(pilot, 1)
+        assert (time.process_time() - begun) / 5_000 < 0.008
