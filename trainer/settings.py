@@ -83,7 +83,7 @@ class TrainingSettings(_Section):
 
 
 class EvaluationSettings(_Section):
-    """Exam accuracy on validation rows while training."""
+    """Exam accuracy on validation rows, and loss on those that are no exam questions, while training."""
 
     every: int = Field(0, ge=0)
     """Steps between evaluations; 0 makes about ten in a run. The last step always has one."""

@@ -1,1 +1,1 @@
-"""Question sheets in, dataset folder out."""
+"""Sheets, records, dialogues and raw text in, dataset folder out."""
