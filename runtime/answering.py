@@ -64,7 +64,7 @@ class Asker:
             ConfigError: more options than labels, labels that cannot be told apart, or too many orders.
         """
         shown = self._question_format.shown(question)
-        ways = orders(shown, debias)
+        ways = orders(question, debias)
         prompts = [self._rendered(reordered(shown, order)) for order in ways]
         ids = [encode(prompt, self._tokenizer) for prompt in prompts]
         cuts = self._cuts(shown, ways, ids)

@@ -159,7 +159,8 @@ class ScoringContext:
         for tokens in (*start, *(run.tokens for run in branches)):
             if not len(tokens) or min(tokens) < 0 or max(tokens) >= vocabulary:
                 raise ToolError("a prompt is empty or holds a token that the vocabulary lacks")
-        if any(len(block) > MAX_BLOCK for block in start) or _sequences(branches) > MAX_BRANCHES:
+        too_many = sum(run.output for run in branches) > MAX_OUTPUTS or _sequences(branches) > MAX_BRANCHES
+        if too_many or any(len(block) > MAX_BLOCK for block in start):
             raise ToolError("a block is too long, or there are too many branches")
 
     def _make_room(self, cells: int) -> None:
@@ -188,17 +189,17 @@ def _batches(branches: Sequence[Run], size: int) -> Iterator[list[Run]]:
     total = sum(len(run.tokens) for run in branches)
     size = -(-total // max(1, -(-total // size)))
     batch: list[Run] = []
-    room, outputs = size, MAX_OUTPUTS
+    room = size
     for run in branches:
         done = 0
         while done < len(run.tokens):
             part = min(room, len(run.tokens) - done)
-            wants = run.output and done + part == len(run.tokens)
-            if part == 0 or (wants and outputs == 0):
+            if part == 0:
                 yield batch
-                batch, room, outputs = [], size, MAX_OUTPUTS
+                batch, room = [], size
                 continue
-            batch.append(Run(run.tokens[done : done + part], run.at + done, run.sequences, wants))
-            done, room, outputs = done + part, room - part, outputs - wants
+            ends = done + part == len(run.tokens)
+            batch.append(Run(run.tokens[done : done + part], run.at + done, run.sequences, run.output and ends))
+            done, room = done + part, room - part
     if batch:
         yield batch

@@ -34,6 +34,11 @@ class LabelTree:
     wanted: tuple[tuple[int, ...], ...]
     """For every output the tokens whose probabilities are wanted."""
 
+    @property
+    def outputs(self) -> int:
+        """How many logits it takes."""
+        return len(self.tokens) + 1
+
     def log_probabilities(self, outputs: Iterable[Logits]) -> list[float]:
         """Log probability of every continuation from the logits of all outputs, which may be views that do not last."""
         found = {

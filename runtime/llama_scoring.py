@@ -12,7 +12,7 @@ from itertools import islice, pairwise
 
 from configs.errors import ToolError
 from runtime.interface import ScoreRequest
-from runtime.llama_context import MAX_BLOCK, MAX_BRANCHES, Block, Run, ScoringContext
+from runtime.llama_context import MAX_BLOCK, MAX_BRANCHES, MAX_OUTPUTS, Block, Run, ScoringContext
 from runtime.llama_labels import LabelTree, label_trees
 
 
@@ -56,11 +56,15 @@ def _shared(stretches: Sequence[list[Block]]) -> int:
 
 
 def _groups(branches: Sequence[_Branch]) -> Iterator[list[_Branch]]:
+    """As many branches at a time as there may be sequences and outputs."""
     group: list[_Branch] = []
+    sequences = outputs = 0
     for branch in branches:
-        if group and sum(other.tree.sequences for other in group) + branch.tree.sequences > MAX_BRANCHES:
+        sequences += branch.tree.sequences
+        outputs += branch.tree.outputs
+        if group and (sequences > MAX_BRANCHES or outputs > MAX_OUTPUTS):
             yield group
-            group = []
+            group, sequences, outputs = [], branch.tree.sequences, branch.tree.outputs
         group.append(branch)
     yield group
 
@@ -70,7 +74,7 @@ def _evaluate(context: ScoringContext, start: list[Block], branches: Sequence[_B
     runs, order = _runs(branches, sum(map(len, start)))
     logits = context.evaluate(start, runs)
     found = {
-        number: branches[number].tree.log_probabilities(islice(logits, len(branches[number].tree.tokens) + 1))
+        number: branches[number].tree.log_probabilities(islice(logits, branches[number].tree.outputs))
         for number in order
     }
     for _ in logits:

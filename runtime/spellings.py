@@ -51,7 +51,8 @@ class Speller:
                 ids = self._continuation(before, own, text)
                 if ids and all(ids != other for other, _ in spelled):
                     spelled.append((ids, number))
-        if len({ids[:length] for ids, _ in spelled for length in range(1, len(ids))}) > _MOST_INNER:
+        others_confuse = _begins([ids for ids, _ in spelled]) and not _begins(trained)
+        if others_confuse or len({ids[:end] for ids, _ in spelled for end in range(1, len(ids))}) > _MOST_INNER:
             spelled = spelled[:count]
         spelled.sort(key=lambda one: one[1])
         found = self._told_apart([ids for ids, _ in spelled]), tuple(number for _, number in spelled)
@@ -64,9 +65,9 @@ class Speller:
 
     def _trained_text(self, label: str) -> str:
         """What the template writes for a reply, up to the special token that ends it."""
-        reply = self._prompt_format.split([{"role": "user", "content": "?"}, {"role": "assistant", "content": label}])[
-            1
-        ]
+        _, reply = self._prompt_format.split(
+            [{"role": "user", "content": "?"}, {"role": "assistant", "content": label}]
+        )
         return "" if reply.pieces[0].special else reply.pieces[0].text
 
     def _told_apart(self, spelled: Sequence[Ids]) -> tuple[Ids, ...]:

@@ -132,3 +132,10 @@ def test_options_that_conversion_would_make_equal_are_asked_as_they_are(engine: 
     texts = ["".join(cut_texts(request, engine)) for request in asker.requests(question, "cyclic")]
     assert "學習" in texts[0]
     assert "1: 李幹國" in texts[1]
+
+
+def test_an_option_that_is_blank_once_it_is_shown_keeps_its_number(engine: Engine, formats: Formats) -> None:
+    assert formats.question is not None
+    question = Question(PASSAGE, "誰？", ("一", "\x07", "三", "四"))
+    requests = Asker(formats, formats.question, engine.tokenizer).requests(question, "cyclic")
+    weigh(question, [[-1.0, -2.0, -3.0, -4.0]] * len(requests))  # as many orders as it expects

@@ -120,3 +120,15 @@ def test_labels_that_are_the_same_tokens_are_refused() -> None:
     two = QuestionFormat.load("formosa").model_copy(update={"labels": ("甲", "乙")})
     with pytest.raises(ConfigError, match="the same tokens"):
         Speller(COLON, two, Blind()).spell(COLON.prompt([{"role": "user", "content": "?"}]), 2)
+
+
+def test_spellings_that_would_begin_another_label_are_left_out() -> None:
+    class Blankless(CharacterTokenizer):
+        """Writes a blank and 1 as it writes 21: only where the label is not written as it was trained."""
+
+        def plain(self, text: str) -> list[int]:
+            return super().plain(text.replace(" 1", "21"))
+
+    table = QuestionFormat.load("formosa").model_copy(update={"labels": ("1", "2")})
+    ids, _ = Speller(COLON, table, Blankless()).spell(COLON.prompt([{"role": "user", "content": "?"}]), 2)
+    assert [tuple(map(chr, one)) for one in ids] == [("1",), ("2",)]
