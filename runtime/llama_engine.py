@@ -39,7 +39,7 @@ class LlamaEngine:
     """A loaded model and its thread.
 
     Raises:
-        ConfigError: `ctx_size` is larger than the model's context, or `parallel` larger than llama.cpp allows.
+        ConfigError: `parallel` is larger than llama.cpp allows.
     """
 
     def __init__(self, plan: ModelPlan, on_progress: Callable[[float], bool] | None = None) -> None:
@@ -49,9 +49,6 @@ class LlamaEngine:
         self._plan = plan
         self._model = LlamaModel(plan, on_progress)
         self.tokenizer: Tokenizer = self._model.vocabulary
-        if options.ctx_size > self._model.context_limit:
-            self._model.free()
-            raise ConfigError(f"--ctx-size {options.ctx_size} is more than the model's {self._model.context_limit}")
         self.pack_tokens = options.pack_tokens or (PACK if self._model.gpu_layers else 0)
         self._limit = options.ctx_size or self._model.context_limit
         self._size = min(self._limit, options.ctx_size or _DEFAULT_CONTEXT)

@@ -43,11 +43,15 @@ def plan_model(options: ModelOptions) -> ModelPlan:
     """Check the model and adapter files and choose the formats.
 
     Raises:
-        ConfigError: a file is missing or is not what it is used as, or no prompt format is known.
+        ConfigError: a file is missing or is not what it is used as, no prompt format is known, or `ctx_size` is larger
+            than the model's context.
     """
     header = read_header(options.model)
     if header.is_adapter:
         raise ConfigError(f"{options.model} is an adapter, not a model", hint="--model BASE.gguf --adapter it")
+    limit = header.number("context_length")
+    if options.ctx_size > limit:
+        raise ConfigError(f"--ctx-size {options.ctx_size} is more than the model's {limit}")
     return _plan(options, header)
 
 

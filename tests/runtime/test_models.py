@@ -102,3 +102,9 @@ def test_another_model_copied_over_a_manifest_is_another_model(models: Path, tmp
     shutil.copyfile(models / "other.gguf", path)
     assert path.stat().st_size == manifest["files"]["m.gguf"]["size"]
     assert file_identity(read_header(path)) != before
+
+
+def test_a_context_larger_than_the_models_is_refused_before_the_load(models: Path) -> None:
+    with pytest.raises(ConfigError, match="--ctx-size 4096 is more than the model's 2048"):
+        plan_model(ModelOptions(models / "model.gguf", ctx_size=4096))
+    assert plan_model(ModelOptions(models / "model.gguf", ctx_size=2048)).header.number("context_length") == 2048
