@@ -132,7 +132,7 @@ class Scheduler:
         slot = reply.slot
         assert slot is not None
         at = len(slot.tokens)
-        most = BLOCK if len(self.running) == 1 else CHUNK
+        most = CHUNK if any(other.generating for other in self.running) else BLOCK
         tokens = reply.ids[at : (at // most + 1) * most]
         return Part(slot, tokens, output=at + len(tokens) == len(reply.ids))
 

@@ -92,6 +92,14 @@ def test_two_write_while_a_third_is_read_and_all_advance(bench: Bench) -> None:
     assert third.stream.tokens == 1
 
 
+def test_where_nobody_writes_a_prompt_is_read_in_whole_blocks(bench: Bench) -> None:
+    first, second = bench.submit(prompt(3 * BLOCK, 1)), bench.submit(prompt(3 * BLOCK, 2))
+    bench.steps(2)
+    assert (len(first.slot.tokens), len(second.slot.tokens)) == (2 * BLOCK, 0)
+    bench.steps(2)
+    assert (first.stream.tokens, len(second.slot.tokens)) == (2, CHUNK)
+
+
 def test_a_cancelled_reply_gives_its_cells_to_the_others_at_once(bench: Bench) -> None:
     kept, stopped = bench.submit(prompt(20, 1)), bench.submit(prompt(600, 2))
     bench.steps(3)
