@@ -19,8 +19,8 @@ from tui.theme import NIGHT, THEMES
 from tui.words import APP_NAME, words
 from tui.worker import ChatWorker
 
-# By name: Windows lacks SIGHUP. A shell reports 128 + the signal's number.
 _THEME = "theme"
+# By name: Windows lacks SIGHUP. A shell reports 128 + the signal's number.
 _LEAVING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from configs import errors
+from configs.errors import ToolError
 from runtime.engine import Engine, ModelOptions, Sampling
 from runtime.scripted import ScriptedEngine
 from tui.app import ChatApp
@@ -22,6 +24,20 @@ from tui.settings import ChatSettings, Load
 from tui.worker import ChatWorker
 
 MODEL = Path("scripted.gguf")
+
+
+class GatedEngine(ScriptedEngine):
+    """Loads until its gate is opened."""
+
+    def __init__(self, replies: list[str]) -> None:
+        super().__init__(replies)
+        self.gate = threading.Event()
+
+    def load(self, options: ModelOptions, *, on_progress: Callable[[float], bool] | None = None) -> ScriptedEngine:
+        while not self.gate.wait(0.01):
+            if on_progress and not on_progress(0.4):
+                raise ToolError("the load was given up")
+        return self
 
 
 def loader(engine: ScriptedEngine, *, error: Exception | None = None) -> Load:

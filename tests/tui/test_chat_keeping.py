@@ -12,6 +12,7 @@ from textual.events import Key, Paste
 from configs.errors import ConfigError
 from runtime.scripted import ScriptedEngine
 from tests.tui.driving import chat, hear, notes, prompt, replies, say, shown, status, text_of, until, write
+from tests.tui.scripted import GatedEngine
 from tui.screens.chat_list import ChatListScreen
 from tui.screens.raw import RawScreen
 from tui.widgets.command_hints import CommandHints
@@ -76,6 +77,23 @@ async def test_regenerated_replies_are_versions_that_brackets_choose(tmp_path: P
     async with chat(engine, folder=tmp_path, resume=0) as (app, _):
         assert texts(app) == ["one", "version B", "[x", "next"]
         assert "version 2/3" in shown(replies(app)[0])
+
+
+async def test_giving_the_load_up_while_a_reply_is_asked_for_again_loses_nothing(tmp_path: Path) -> None:
+    async with chat(ScriptedEngine(["first"]), folder=tmp_path) as (_, pilot):
+        await say(pilot, "one")
+        await hear(pilot, 1)
+    for command in ("/regen", "/continue"):
+        async with chat(GatedEngine(["x"]), folder=tmp_path, resume=0, ready=False) as (app, pilot):
+            await say(pilot, command)
+            await until(pilot, lambda: prompt(app).text == "")
+            await pilot.press("escape")
+            await until(pilot, lambda: status(app).state == words().not_loaded)
+            assert texts(app)[0] == "one"
+    async with chat(ScriptedEngine(["x"]), folder=tmp_path, resume=0) as (app, pilot):
+        assert texts(app)[0] == "one"
+        await pilot.press("tab", "left_square_bracket", "left_square_bracket")
+        await until(pilot, lambda: texts(app) == ["one", "first"])
 
 
 async def test_a_bracket_is_a_character_when_there_is_nothing_to_choose() -> None:

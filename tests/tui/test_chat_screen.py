@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from textual.content import Content
 from textual.events import Key, Paste
 
-from configs.errors import ConfigError, ToolError
-from runtime.engine import ModelOptions
+from configs.errors import ConfigError
 from runtime.scripted import ScriptedEngine
 from tests.tui.driving import chat, hear, notes, prompt, replies, say, shown, status, text_of, until, write
-from tests.tui.scripted import chat_app
+from tests.tui.scripted import GatedEngine, chat_app
 from tui.screens.help import HelpScreen
 from tui.widgets.message_view import UserMessage
 from tui.widgets.welcome import Welcome
 from tui.words import words
-
-
-class GatedEngine(ScriptedEngine):
-    """Loads until its gate is opened."""
-
-    def __init__(self, replies: list[str]) -> None:
-        super().__init__(replies)
-        self.gate = threading.Event()
-
-    def load(self, options: ModelOptions, *, on_progress: Callable[[float], bool] | None = None) -> ScriptedEngine:
-        while not self.gate.wait(0.01):
-            if on_progress and not on_progress(0.4):
-                raise ToolError("the load was given up")
-        return self
 
 
 async def test_a_reply_is_streamed_under_its_question() -> None:

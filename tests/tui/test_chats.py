@@ -105,6 +105,17 @@ def test_a_question_that_was_taken_back_leaves_no_trace(store: ChatStore) -> Non
     assert contents(again) == ["q1", "a1"]
 
 
+def test_an_edit_that_was_taken_back_shows_what_it_was_to_replace(store: ChatStore) -> None:
+    keeper = keeper_of(store)
+    first = say(keeper, "q1", "a1")
+    say(keeper, "q2", "a2")
+    keeper.take_back(keeper.ask("q1 edited", instead_of=keeper.tree.messages[first].parent))
+    assert contents(keeper) == ["q1", "a1", "q2", "a2"]
+    again = keeper_of(store)
+    again.open(store.chat(1))
+    assert contents(again) == ["q1", "a1", "q2", "a2"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "titles"),
     [

@@ -109,15 +109,16 @@ class ChatKeeper:
             self._try(lambda: self.store.show(chat, leaf), None)
 
     def take_back(self, reply: StoredMessage) -> None:
-        """Forget a question that was never asked, and the place of its reply."""
+        """Forget a question that was never asked, and the place of its one reply."""
         self._reply = None
-        question = reply.parent
-        self.tree.leaf = self.tree.messages[question].parent if question is not None else None
-        if self.chat is not None and question is not None and question > 0:
-            self._try(lambda: self.store.delete_message(question), None)
+        question = self.tree.messages[reply.parent or 0]
+        if question.id > 0:
+            self._try(lambda: self.store.delete_message(question.id), None)
         self.tree.remove(reply.id)
-        if question is not None:
-            self.tree.remove(question)
+        self.tree.remove(question.id)
+        self.tree.leaf = question.parent
+        if others := self.tree.below(question.parent):  # it was to replace one of them
+            self.show(others[-1])
 
     def rename(self, title: str) -> None:
         """Give the chat a title, if it has a place in the file."""

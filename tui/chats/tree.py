@@ -56,6 +56,10 @@ class ChatTree:
         """The message and its siblings, oldest first."""
         return self._children[self.messages[message].parent]
 
+    def below(self, message: int | None) -> list[int]:
+        """The messages that follow one, or begin the chat: versions of each other, oldest first."""
+        return self._children.get(message, [])
+
     def show(self, message: int) -> None:
         """Show the branch that goes through a message, down to the newest below it."""
         while below := self._children.get(message):

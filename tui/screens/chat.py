@@ -234,10 +234,16 @@ class ChatScreen(BranchScreen):
         if open_one is not None and self.keeper.stored_chat() is None:
             self.keeper.new()
             self._begin()
-        if chat is not None and chat != open_one:
+        if chat is None or chat == open_one:
+            return
+        try:
+            chosen = self.keeper.store.chat(chat)
+        except ConfigError as error:  # another program has deleted it
+            self._hint(str(error))
+        else:
             self.keep()
             self._editing = None
-            self.keeper.open(self.keeper.store.chat(chat))
+            self.keeper.open(chosen)
             self._begin()
 
     def action_fold_thoughts(self) -> None:

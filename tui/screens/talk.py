@@ -195,8 +195,11 @@ class TalkScreen(Screen[None]):
         self._status.load_fraction = None
         if self._reply is not None:
             reply, self._reply = self._reply.message, None
-            self._prompt.give_back(self.keeper.tree.messages[reply.parent or 0].content)
-            self.keeper.take_back(reply)
+            if reply.content or self._version_of(reply)[1] > 1:  # more of a reply, or another version of it
+                self.keeper.settle("stopped")
+            else:
+                self._prompt.give_back(self.keeper.tree.messages[reply.parent or 0].content)
+                self.keeper.take_back(reply)
             self._conversation.show(self.keeper.tree.path())
         self._conversation.add_note(words().load_given_up)
         self._enter(words().not_loaded)
