@@ -13,8 +13,9 @@ from textual.pilot import Pilot
 
 from runtime.scripted import ScriptedEngine
 from tests.tui.scripted import chat_app
-from tui.widgets.message_view import Note, ReplyMessage, UserMessage
+from tui.widgets.message_view import Note, UserMessage
 from tui.widgets.prompt_input import PromptInput
+from tui.widgets.reply_message import ReplyMessage
 from tui.widgets.status_line import StatusLine
 from tui.words import words
 

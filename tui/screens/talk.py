@@ -19,8 +19,8 @@ from tui.messages import LoadFailed, LoadProgress, ModelReady, ReplyEnded, Reply
 from tui.stopwatch import Stopwatch
 from tui.widgets.command_hints import CommandHints
 from tui.widgets.conversation import Conversation
-from tui.widgets.message_view import ReplyMessage
 from tui.widgets.prompt_input import PromptInput
+from tui.widgets.reply_message import ReplyMessage
 from tui.widgets.status_line import StatusLine
 from tui.widgets.title_bar import TitleBar
 from tui.words import words

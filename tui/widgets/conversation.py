@@ -14,7 +14,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.chats.tree import StoredMessage
-from tui.widgets.message_view import MessageView, Note, ReplyMessage, UserMessage
+from tui.widgets.message_view import MessageView, Note, UserMessage
+from tui.widgets.reply_message import ReplyMessage
 from tui.widgets.welcome import Welcome
 from tui.words import words
 
