@@ -109,9 +109,9 @@ def run_bare(sheet: Path, model: Path, _output: Path) -> dict[str, Any]:
     """llama_decode and nothing else."""
     from runtime.bench import bare_costs, peak_memory
 
-    walk, prefill, _ = bare_costs(options(model), sheet)
-    return {"questions": len(questions_of(sheet)), "cpu": walk.cpu, "tokens": walk.tokens,
-            "prefill": prefill.per_cpu_second, "rss": peak_memory()}  # fmt: skip
+    costs = bare_costs(options(model), sheet)
+    return {"questions": len(questions_of(sheet)), "cpu": costs.walk.cpu, "tokens": costs.walk.tokens,
+            "prefill": costs.prefill.per_cpu_second, "rss": peak_memory()}  # fmt: skip
 
 
 def run_naive(sheet: Path, model: Path, _output: Path) -> dict[str, Any]:

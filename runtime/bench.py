@@ -28,13 +28,22 @@ _CHARACTERS = "春夏秋冬東西南北山水花草風雨雲月日星火土木�
 
 
 @dataclass(frozen=True, slots=True)
+class BareCosts:
+    """What llama.cpp takes by itself."""
+
+    walk: Cost
+    """A bare llama_decode loop over the same tree of tokens as `predict`."""
+    prefill: Cost
+    generation: Cost
+    on_gpu: bool
+    """Whether layers are on a GPU, which CPU seconds say nothing about."""
+
+
+@dataclass(frozen=True, slots=True)
 class BenchResult:
     """What was measured. Tokens are those evaluated, what prompts share counted once."""
 
-    prefill: Cost
-    generation: Cost
-    bare: Cost
-    """A bare llama_decode loop over the same tree of tokens as `predict`."""
+    bare: BareCosts
     predict: Cost
     """The whole of `runtime predict` but for loading the model."""
     questions: int
@@ -44,12 +53,15 @@ class BenchResult:
 
     @property
     def fraction(self) -> float:
-        """Of the bare loop's speed that `predict` reaches, by CPU seconds."""
-        return self.bare.cpu / self.predict.cpu
+        """Of the bare loop's speed that `predict` reaches: by CPU seconds, or by the clock where a GPU works."""
+        if self.bare.on_gpu:
+            return self.bare.walk.wall / self.predict.wall
+        return self.bare.walk.cpu / self.predict.cpu
 
     def table(self) -> dict[str, object]:
         """For `--json`."""
-        costs = {"prefill": self.prefill, "generation": self.generation, "bare": self.bare, "predict": self.predict}
+        bare = self.bare
+        costs = {"prefill": bare.prefill, "generation": bare.generation, "bare": bare.walk, "predict": self.predict}
         return {
             **{
                 name: {
@@ -72,8 +84,8 @@ class BenchResult:
         """For people."""
         memory = f"{self.memory / 1e6:.0f} MB" if self.memory else "unknown"
         return [
-            f"prefill     {_speed(self.prefill)} ({self.prefill.tokens} tokens)",
-            f"generation  {_speed(self.generation)} (one token after the other)",
+            f"prefill     {_speed(self.bare.prefill)} ({self.bare.prefill.tokens} tokens)",
+            f"generation  {_speed(self.bare.generation)} (one token after the other)",
             f"predict     {self.questions / self.predict.wall:.2f} questions/s, {_speed(self.predict)}; "
             f"{self.fraction:.1%} of a bare llama_decode loop over the same tokens",
             f"memory      {memory} at most",
@@ -92,12 +104,12 @@ def bench(options: ModelOptions) -> BenchResult:
         write_sheet(sheet, example_questions(_PASSAGES, _QUESTIONS))
         predict, count = predict_cost(PredictSettings(sheet, Path(name) / "answers.csv", options))
         memory = peak_memory()
-        bare, prefill, generation = bare_costs(options, sheet)
-    return BenchResult(prefill, generation, bare, replace(predict, tokens=bare.tokens), count, memory, built_with())
+        bare = bare_costs(options, sheet)
+    return BenchResult(bare, replace(predict, tokens=bare.walk.tokens), count, memory, built_with())
 
 
-def bare_costs(options: ModelOptions, sheet: Path) -> tuple[Cost, Cost, Cost]:
-    """(a bare loop over the sheet's tree of tokens, prefill, generation), of a model loaded for it."""
+def bare_costs(options: ModelOptions, sheet: Path) -> BareCosts:
+    """Of a model loaded for it, on the questions of a sheet."""
     plan = plan_model(options)
     labels, _ = question_format(plan.formats, options)
     rows = [row.question for row in read_questions(sheet, need_answers=False).rows if row.question]
@@ -108,7 +120,7 @@ def bare_costs(options: ModelOptions, sheet: Path) -> tuple[Cost, Cost, Cost]:
         longest = max(request.length for requests in asked for request in requests)
         bare.open(max(longest, _PREFILL) + _ROOM)
         walked = bare.walk(request for index in tree_order(asked) for request in asked[index])
-        return walked, bare.prefill(_PREFILL), bare.generate(_GENERATE)
+        return BareCosts(walked, bare.prefill(_PREFILL), bare.generate(_GENERATE), bare.model.gpu_layers != 0)
     finally:
         bare.close()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from runtime.bench import example_questions
+from runtime.bench import BareCosts, BenchResult, example_questions
 from runtime.engine import ModelOptions
 from runtime.interface import ScoreRequest
-from runtime.llama_bench import BareLlama
+from runtime.llama_bench import BareLlama, Cost
 from runtime.models import plan_model
 from tests import tiny
 
@@ -53,3 +53,10 @@ def test_the_bare_loop_evaluates_what_prompts_share_once(models: Path) -> None:
 def test_the_sample_questions_are_always_the_same() -> None:
     assert example_questions(2, 4) == example_questions(2, 4)
     assert len({question.passage for question in example_questions(2, 4)}) == 2
+
+
+def test_a_gpu_is_measured_by_the_clock() -> None:
+    walk, predict = Cost(100, cpu=1.0, wall=8.0), Cost(100, cpu=4.0, wall=10.0)
+    for on_gpu, fraction in ((True, 0.8), (False, 0.25)):
+        bare = BareCosts(walk, walk, walk, on_gpu)
+        assert BenchResult(bare, predict, 4, None, "CPU").fraction == fraction
