@@ -185,7 +185,7 @@ class Journal(Generic[R]):
         if written != identity:
             differs = differences(written, identity)
             raise ConfigError(
-                f"{self.path} was written with another {' and '.join(differs)}",
+                f"{self.path} belongs to a run with other {' and '.join(differs)}",
                 hint="--restart forgets it and computes every row again",
             )
 

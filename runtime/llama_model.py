@@ -40,6 +40,7 @@ class LlamaModel:
     def free(self) -> None:
         """Give the memory back; adapters go with the model."""
         if self.handle:
+            self.vocabulary.close()
             api.llama_model_free(self.handle)
             self.handle = None
 

@@ -35,7 +35,8 @@ class LlamaSampler:
         self._chain: object = None
         self._grammar: object = None
         if grammar is not None:
-            self._grammar = api.llama_sampler_init_grammar(model.vocabulary.handle, grammar.encode(), b"root")
+            with model.vocabulary.held() as vocabulary:
+                self._grammar = api.llama_sampler_init_grammar(vocabulary, grammar.encode(), b"root")
             if not self._grammar:
                 raise ConfigError("llama.cpp cannot read the grammar", hint="its rule `root` is the whole reply")
         self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())

@@ -76,8 +76,9 @@ def _check_agreement(held: dict[Path, Contents[Result]], setups: dict[Path, Setu
     for path, part in held.items():
         found = _dependencies(part, setups[path])
         if found != wanted:
+            differing = " and ".join(differences(found, wanted))
             raise ConfigError(
-                f"{path} was written with another {' and '.join(differences(found, wanted))} than {next(iter(held))}",
+                f"{path} belongs to a run with other {differing} than {next(iter(held))}",
                 hint="run that shard again, with the same model and flags",
             )
 

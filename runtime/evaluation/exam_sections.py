@@ -11,6 +11,9 @@ from runtime.metrics import Accuracy
 
 NO_ANSWER = "-"
 
+_NOTABLE = 0.005
+"""Of the expected calibration error: a temperature that changes less is not worth a word."""
+
 
 def sections(
     evaluation: Evaluation, probabilities: Probabilities | None, comparison: Comparison | None
@@ -78,6 +81,8 @@ def _calibration_section(evaluation: Evaluation, probabilities: Probabilities) -
 def _hint_sentence(measured: Calibration, hint: TemperatureHint) -> str:
     if hint.log_loss >= measured.log_loss:
         return "no temperature makes the probabilities more honest on rows that it was not fitted on"
+    if measured.ece - hint.ece < _NOTABLE:
+        return "the probabilities are as honest as a temperature could make them"
     lean = "too sure" if hint.temperature > 1 else "too modest"
     return (
         f"the probabilities are {lean}: temperature {hint.temperature:.2f} would change ECE from {measured.ece:.3f} "

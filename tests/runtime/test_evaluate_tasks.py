@@ -238,14 +238,21 @@ def test_tables_line_up_whatever_the_script() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"), [(0.97, "the probabilities are too sure"), (0.5, "no temperature makes")]
+    ("told", "wrong_one_in", "sentence"),
+    [
+        (0.97, 2, "the probabilities are too sure"),
+        (0.5, 2, "no temperature makes"),
+        (0.999, 10_000, "as honest as a temperature could make them"),
+    ],
 )
-def test_a_temperature_is_named_only_where_it_helps(told: float, sentence: str, tmp_path: Path) -> None:
-    """Half of the answers are right, whatever is told of them."""
+def test_a_temperature_is_named_only_where_it_helps(
+    told: float, wrong_one_in: int, sentence: str, tmp_path: Path
+) -> None:
+    """So many of the answers are wrong, whatever is told of them."""
     sheet = tiny.sheet(tmp_path / "s.xlsx", tiny.questions(400))
     lines = ["ID,Answer,P(1),P(2),P(3),P(4)"]
     for number, question in enumerate(tiny.questions(400), 1):
-        place = (question.answer or 0) % 4 + 1 if number % 2 else question.answer
+        place = (question.answer or 0) % 4 + 1 if number % wrong_one_in == wrong_one_in - 1 else question.answer
         shares = [told if at == place else (1 - told) / 3 for at in range(1, 5)]
         lines.append(",".join([str(number), str(place), *(f"{share:.6f}" for share in shares)]))
     (tmp_path / "a.csv").write_text("\n".join(lines))

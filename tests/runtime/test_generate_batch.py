@@ -104,7 +104,7 @@ def test_another_seed_or_temperature_is_another_journal(lines: Path, model: Path
     before = read(output)
     code, _, err = generate(lines, "--model", model, "--output", output, *SHORT, "--seed", 2)
     assert code == 2
-    assert "another sampling" in err
+    assert "a run with other sampling" in err
     assert "--restart" in err
     assert read(output) == before
     assert generate(lines, "--model", model, "--output", output, *SHORT, "--seed", 2, "--restart")[0] == 0

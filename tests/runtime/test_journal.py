@@ -84,7 +84,7 @@ def test_a_damaged_line_is_computed_again(path: Path, line: bytes) -> None:
 
 def test_another_models_journal_is_refused_with_the_remedy(path: Path) -> None:
     data = written(path)
-    with pytest.raises(ConfigError, match=r"another model.*--restart"):
+    with pytest.raises(ConfigError, match=r"a run with other model.*--restart"):
         Journal(path, {**IDENTITY, "model": "other"}, SCORES)
     assert path.read_bytes() == data
     with Journal(path, {**IDENTITY, "model": "other"}, SCORES, restart=True) as journal:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, ToolError
 from configs.exam import label_ids
 from configs.prompt import encode
 from runtime.engine import Engine, ModelOptions, load_engine
@@ -89,3 +89,11 @@ def test_every_prompt_of_ai1000_is_sentencepieces(shared_data: Path, tmp_path: P
         ]
         assert encode(rendered, engine.tokenizer) == expected
     engine.close()
+
+
+def test_a_closed_engines_tokenizer_is_an_error_and_not_the_end_of_the_process(models: Path) -> None:
+    engine = load_engine(ModelOptions(models / "model.gguf", threads=1))
+    engine.close()
+    for use in (lambda: engine.tokenizer.plain("長"), lambda: engine.tokenizer.special("<s>")):
+        with pytest.raises(ToolError, match="the engine is closed"):
+            use()
