@@ -322,7 +322,7 @@ def machine() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "peft", "transformers", "llama-cpp-python"))
     return (
         f"{', '.join(models) or platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB of memory, "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, {versions}"
+        f"{platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}, {versions}"
     )
 
 
