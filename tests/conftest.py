@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 from tests import tiny
 
+_ALONE = "LORA2EDGE_TEST_ALONE"
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test marked `own_process` in one: what other tests left in this process would be measured too."""
+    if pyfuncitem.get_closest_marker("own_process") is None or os.environ.get(_ALONE):
+        return None
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--tb=short", pyfuncitem.nodeid],
+        env={**os.environ, _ALONE: "1"}, cwd=pyfuncitem.config.rootpath, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.own_process
 @pytest.mark.skipif(not STATUS.exists(), reason="reads /proc")
 def test_300_turns_leave_memory_flat_and_every_overflow_is_announced(models: Path, formats: Formats) -> None:
     engine = load_engine(ModelOptions(models / "model.gguf", ctx_size=512, threads=1))

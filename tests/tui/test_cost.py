@@ -32,6 +32,7 @@ async def cpu_s(pilot: Pilot[Any], times: int, act: Callable[[], Awaitable[objec
     return (time.process_time() - begun) / times
 
 
+@pytest.mark.own_process
 async def test_a_chat_of_three_hundred_messages_opens_quickly_and_keys_stay_quick(tmp_path: Path) -> None:
     keeper = ChatKeeper(ChatStore(tmp_path), model="m", system=None, sampling=Sampling())
     for number in range(150):
@@ -43,7 +44,7 @@ async def test_a_chat_of_three_hundred_messages_opens_quickly_and_keys_stay_quic
     async with chat(ScriptedEngine(["x"]), folder=tmp_path, resume=0, size=(120, 40)) as (_, pilot):
         assert time.process_time() - begun < 2
         assert await cpu_s(pilot, 20, lambda: pilot.press("a")) < 0.06
-    if sys.platform == "linux":  # kilobytes there; the whole test process, with pytest and every module
+    if sys.platform == "linux":  # kilobytes there; with pytest and its modules
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 300_000
 
 
