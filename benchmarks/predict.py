@@ -302,8 +302,9 @@ def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = {line.split(":")[1].strip() for line in lines if "model name" in line}
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("llama-cpp-python", "torch", "transformers")]
+    system = f"{platform.system()} {platform.release().partition('-')[0]}"
     return (
-        f"{', '.join(models) or platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
+        f"{', '.join(models) or platform.machine()}, {os.cpu_count()} cores, {system}, "
         f"Python {platform.python_version()}, {', '.join(versions)}"
     )
 
