@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from configs.column_names import SPEAKERS
 from configs.prompt import Message, check_roles
 from configs.records import cell_text
-
-_SPEAKERS = {
-    **dict.fromkeys(("user", "human"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "assistant"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,7 @@ def _turns(value: Any) -> list[Message]:
     messages = []
     for turn in value:
         role = str(turn.get("role", turn.get("from"))).lower()
-        messages.append({"role": _SPEAKERS.get(role, role), "content": turn.get("content", turn.get("value"))})
+        messages.append({"role": SPEAKERS.get(role, role), "content": turn.get("content", turn.get("value"))})
     check_roles(messages)
     return messages
 

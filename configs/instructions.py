@@ -17,6 +17,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from configs import column_names
 from configs.atomic import sha256_file
 from configs.conversations import Entity, conversation, read_entities
 from configs.encodings import decode_file
@@ -27,14 +28,14 @@ from configs.prompt import Message, check_roles
 from configs.records import cell_text, parse_json, read_table
 
 _NAMES = {
-    "id": ("id", "編號", "编号"),
-    "system": ("system", "system_prompt"),
-    "instruction": ("instruction", "instruct", "prompt", "question", "指令", "問題", "问题"),
-    "input": ("input", "query", "context", "text", "content", "輸入", "输入", "文本", "內容", "内容"),
-    "output": ("output", "answer", "response", "completion", "reply", "輸出", "输出", "回答", "答案"),
-    "messages": ("messages", "conversations", "conversation", "dialogue"),
-    "entities": ("entity_list", "entities"),
-    "ignore": ("exam", "source", "資料來源", "资料来源", "來源", "来源"),
+    "id": column_names.ID,
+    "system": column_names.SYSTEM,
+    "instruction": column_names.INSTRUCTION,
+    "input": (*column_names.INPUT, *column_names.TEXT),
+    "output": column_names.OUTPUT,
+    "messages": column_names.MESSAGES,
+    "entities": column_names.ENTITIES,
+    "ignore": ("exam", *column_names.SOURCE),
 }
 _LINES = ".txt"
 _MOST_SHOWN = 40
@@ -160,7 +161,7 @@ def _roles_of(cells: Sequence[Any], given: Mapping[str, str], path: Path, flag: 
             )
     roles: dict[str, str] = {}
     for column, number in columns.items():
-        name = "".join(column.split()).lower()
+        name = column_names.normalised(column)
         role = given.get(column) or next((role for role, names in _NAMES.items() if name in names), None)
         if role is None:
             raise ConfigError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.atomic import sha256_file
+from configs.column_names import SOURCE, normalised
 from configs.errors import ConfigError
 from configs.exam import MAX_CHOICES, Question, parse_label, without_control
 from configs.records import Table, cell_text, read_table
@@ -21,7 +22,7 @@ _NAMES = {
     "question": ("question", "問題", "问题", "題目", "题目"),
     "answer": ("answer", "正確答案", "正确答案", "答案", "label", "gold"),
     "choices": ("choices", "options", "選項", "选项"),
-    "ignore": ("資料來源", "资料来源", "來源", "来源", "source"),
+    "ignore": SOURCE,
 }
 _CHOICE_NAME = re.compile(r"^(?:選項|选项|option|choice)[\s_]*(?:(\d{1,2})|([a-z]))$")
 
@@ -157,7 +158,7 @@ def _roles(table: Table, given: Mapping[str, str], path: Path, flag: str) -> dic
 
 
 def _role_of(column: str) -> str | None:
-    name = "".join(column.split()).lower()
+    name = normalised(column)
     for role, names in _NAMES.items():
         if name in names:
             return role

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.column_names import SOURCE, normalised
 from configs.errors import ConfigError
 from configs.exam import parse_label
 from configs.records import cell_text
@@ -15,9 +16,6 @@ from runtime.arguments import COLUMNS_FLAG
 from runtime.evaluation.answers import Answers, WrittenAnswer
 from runtime.evaluation.calibration import Forecast
 from runtime.metrics import Accuracy, confusion
-
-_SOURCES = ("資料來源", "资料来源", "來源", "来源", "source")
-"""Columns that say where a question comes from: looked for when the user names no other column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def read_gold(
     if by is not None:
         return gold, by
     known = list(gold.rows[0].raw or {})
-    return gold, next((column for column in known if "".join(column.split()).lower() in _SOURCES), "")
+    return gold, next((column for column in known if normalised(column) in SOURCE), "")
 
 
 def grade(gold: Sheet, answers: Answers, *, labels: Sequence[str] = (), group_column: str = "") -> Evaluation:

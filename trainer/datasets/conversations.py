@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from configs.column_names import SPEAKERS
 from configs.prompt import Message
 from configs.records import cell_text
 
-_SPEAKERS = {
-    **dict.fromkeys(("user", "human"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "assistant"),
-    "system": "system",
-}
 _FIELDS = ({"role", "content"}, {"from", "value"})
 
 
@@ -98,7 +94,7 @@ def _turns(value: Any) -> list[Message]:
             fields = ", ".join(turn) if isinstance(turn, dict) else "no fields"
             raise ValueError(f"turn {place} has {fields} instead of role and content, or from and value")
         who, said = turn.values() if next(iter(turn)) in ("role", "from") else reversed(turn.values())
-        role = _SPEAKERS.get(str(who).lower())
+        role = SPEAKERS.get(str(who).lower())
         if role is None or (role == "system" and place > 1):
             raise ValueError(f"turn {place} is of '{who}', who is not user or assistant")
         turns.append({"role": role, "content": plain_text(said, f"turn {place}")})

@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from configs import column_names
 from configs.errors import ConfigError
-
-_IDS = ("id", "編號", "编号")
-_SYSTEM = ("system", "system_prompt")
-_IGNORED = ("source", "資料來源", "资料来源", "來源", "来源")
 
 Roles = dict[str, str]
 """Role -> column."""
@@ -37,33 +34,33 @@ class Kind:
 CHAT = Kind(
     "chat",
     {
-        "messages": ("messages", "conversations", "conversation", "dialogue"),
+        "messages": column_names.MESSAGES,
         "input": ("input",),
         "output": ("output",),
-        "system": _SYSTEM,
-        "id": _IDS,
+        "system": column_names.SYSTEM,
+        "id": column_names.ID,
     },
     (("messages", "input"), ("messages", "output")),
     lambda cells: isinstance(cells.get("messages") or cells.get("input"), list),
 )
 ENTITIES = Kind(
     "entities",
-    {"text": ("text", "文本"), "entities": ("entity_list", "entities"), "id": _IDS},
+    {"text": ("text", "文本"), "entities": column_names.ENTITIES, "id": column_names.ID},
     (("text",), ("entities",)),
 )
 INSTRUCTION = Kind(
     "instruction",
     {
-        "instruction": ("instruction", "instruct", "prompt", "question", "指令", "問題", "问题"),
-        "input": ("input", "query", "context", "輸入", "输入"),
-        "output": ("output", "answer", "response", "completion", "reply", "輸出", "输出", "回答", "答案"),
-        "system": _SYSTEM,
-        "id": _IDS,
+        "instruction": column_names.INSTRUCTION,
+        "input": column_names.INPUT,
+        "output": column_names.OUTPUT,
+        "system": column_names.SYSTEM,
+        "id": column_names.ID,
     },
     (("instruction", "input"), ("output",)),
     lambda cells: not isinstance(cells.get("input"), list),
 )
-TEXT = Kind("text", {"text": ("text", "content", "文本", "內容", "内容"), "id": _IDS}, (("text",),))
+TEXT = Kind("text", {"text": column_names.TEXT, "id": column_names.ID}, (("text",),))
 
 KINDS = {kind.name: kind for kind in (CHAT, ENTITIES, INSTRUCTION, TEXT)}
 EXAM = "exam"
@@ -93,7 +90,7 @@ def detect(first: Mapping[str, Any], columns: tuple[str, ...], given: Mapping[st
     Raises:
         ConfigError: of none.
     """
-    words = [given.get(column, _word(column)) for column in columns]
+    words = [given.get(column, column_names.normalised(column)) for column in columns]
     if any(_EXAM_COLUMN.match(word) for word in words):
         return EXAM
     for kind in KINDS.values():
@@ -144,13 +141,9 @@ def assign(kind: Kind, columns: tuple[str, ...], given: Mapping[str, str], file:
 
 
 def _role(kind: Kind, column: str) -> str:
-    word = _word(column)
+    word = column_names.normalised(column)
     named = next((role for role, names in kind.roles.items() if word in names), "")
-    return named or ("ignore" if word in _IGNORED else "")
-
-
-def _word(column: str) -> str:
-    return "".join(column.split()).lower()
+    return named or ("ignore" if word in column_names.SOURCE else "")
 
 
 def _is_of(kind: Kind, first: Mapping[str, Any], columns: tuple[str, ...], given: Mapping[str, str]) -> bool:
