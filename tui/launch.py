@@ -47,30 +47,16 @@ def chat_on_screen(settings: ChatSettings, load: Load) -> int:
         ToolError: the model could not be loaded (raised when the terminal is itself again).
     """
     from tui.app import ChatApp
+    from tui.house import run
     from tui.opening import open_keeper
     from tui.worker import ChatWorker
 
     keeper = open_keeper(settings)
     worker = ChatWorker(load, adapters=settings.options.adapters)
-    app = ChatApp(worker, keeper)
-    try:
-        app.run()
-    finally:
+
+    def close() -> bool:
         gone = worker.close(_LEAVE_WITHIN_S)
         keeper.close()
-    if app.failure is not None:
-        raise app.failure
-    code = app.return_code or 0
-    if not gone:
-        _leave_at_once(code)
-    return code
+        return gone
 
-
-def _leave_at_once(code: int) -> None:
-    """End the process without the interpreter's shutdown.
-
-    A thread that is still inside llama.cpp would run on while its libraries are being torn down.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    return run(ChatApp(worker, keeper), close)

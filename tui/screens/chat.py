@@ -21,7 +21,7 @@ from tui.continuing import messages_of
 from tui.messages import AdaptersChanged, Forecast
 from tui.screens.branches import BranchScreen
 from tui.screens.chat_list import ChatListScreen
-from tui.screens.help import HelpScreen
+from tui.screens.help import HelpScreen, chat_rows
 from tui.screens.raw import RawScreen
 from tui.screens.talk import ModelState
 from tui.widgets.command_hints import CommandHints
@@ -208,7 +208,7 @@ class ChatScreen(BranchScreen):
     # Keys
 
     def _show_help(self) -> None:
-        self.app.push_screen(HelpScreen())
+        self.app.push_screen(HelpScreen(chat_rows()))
 
     def action_stop(self) -> None:
         if self._editing is not None:

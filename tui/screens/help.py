@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -14,10 +15,11 @@ from textual.widgets import Static
 
 from tui.commands import ARGUMENTS, NAMES
 from tui.words import words
+from tui.words.catalog import Row
 
 
 class HelpScreen(ModalScreen[None]):
-    """Closed by Esc, F1, Enter or a click beside the card."""
+    """Shows rows of a key or command and what it does. Closed by Esc, F1, Enter or a click beside the card."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "close", "Close", id="help.close", priority=True),
@@ -25,11 +27,15 @@ class HelpScreen(ModalScreen[None]):
         Binding("down", "scroll(1)", show=False, priority=True),
     ]
 
+    def __init__(self, rows: Sequence[Row]) -> None:
+        super().__init__()
+        self._rows = rows
+
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help-card") as card:
             card.border_title = Content(words().help_title)
             card.border_subtitle = Content(words().close_hint)
-            yield Static(help_content())
+            yield Static(help_content(self._rows))
 
     def on_click(self) -> None:
         self.action_close()
@@ -41,10 +47,17 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-card").scroll_relative(y=lines, animate=False)
 
 
-def help_content() -> Content:
-    """Lay out keys, then commands, and what they do, in two columns."""
-    commands = [(f"/{name} {ARGUMENTS.get(name, '')}".strip(), words().command_help[name]) for name in NAMES]
-    rows = [*words().help_keys, ("", ""), *commands]
-    width = max(cell_len(key) for key, _ in rows)
-    lines = [Content.assemble((key.ljust(width), "bold $primary"), "  ", meaning) for key, meaning in rows]
+def help_content(rows: Sequence[Row]) -> Content:
+    """Lay out keys and commands, and what they do, in two columns."""
+    width = max((cell_len(key) for key, _ in rows), default=0)
+    lines = [
+        Content.assemble((f"{key}{' ' * (width - cell_len(key))}", "bold $primary"), "  ", meaning)
+        for key, meaning in rows
+    ]
     return Content("\n").join(lines)
+
+
+def chat_rows() -> list[Row]:
+    """The chat's keys, then its commands."""
+    commands = [(f"/{name} {ARGUMENTS.get(name, '')}".strip(), words().command_help[name]) for name in NAMES]
+    return [*words().help_keys, ("", ""), *commands]
