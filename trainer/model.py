@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
 from configs.errors import ConfigError, MachineError
 from trainer.adapter import WEIGHTS_FILE, expected_shapes
 from trainer.job import Job
-from trainer.settings import ModelSettings
+from trainer.settings import ModelSettings, Settings
 
 
 def compute_type(settings: ModelSettings, *, on_gpu: bool) -> torch.dtype:
@@ -50,8 +50,20 @@ def load_model(job: Job, compute: torch.dtype, device: torch.device) -> PeftMode
     Raises:
         ConfigError: the base is no causal language model, or no layer bears a target's name.
     """
-    base = _load_base(job, compute, device)
-    lora = job.settings.lora
+    model = add_adapter(_load_base(job, compute, device), job.settings)
+    model.peft_config["default"].base_model_name_or_path = job.base_name
+    if job.init_adapter:
+        _load_adapter(model, job)
+    return model
+
+
+def add_adapter(base: PreTrainedModel, settings: Settings) -> PeftModel:
+    """A fresh adapter over a base.
+
+    Raises:
+        ConfigError: no layer bears a target's name.
+    """
+    lora = settings.lora
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
@@ -59,7 +71,7 @@ def load_model(job: Job, compute: torch.dtype, device: torch.device) -> PeftMode
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets),
     )
-    set_seed(job.settings.training.seed)
+    set_seed(settings.training.seed)
     try:
         model = get_peft_model(base, config)
     except ValueError as error:
@@ -67,9 +79,6 @@ def load_model(job: Job, compute: torch.dtype, device: torch.device) -> PeftMode
             f"no adapter fits this base: {' '.join(str(error).split())}", hint="set lora.targets"
         ) from error
     assert isinstance(model, PeftModel)
-    model.peft_config["default"].base_model_name_or_path = job.base_name
-    if job.init_adapter:
-        _load_adapter(model, job)
     return model
 
 
@@ -86,10 +95,15 @@ def _load_base(job: Job, compute: torch.dtype, device: torch.device) -> PreTrain
         model = AutoModelForCausalLM.from_pretrained(job.base, **options)
     except (ValueError, KeyError) as error:
         raise ConfigError(f"{job.base} cannot be loaded: {' '.join(str(error).split())}") from error
+    _keep_weights_trainable_after_evaluation(model)
+    return freeze(model, job.settings)
+
+
+def freeze(model: PreTrainedModel, settings: Settings) -> PreTrainedModel:
+    """The base ready to get an adapter: nothing of it is trained, and activations are kept or computed twice."""
     model.config.use_cache = False
     model.requires_grad_(False)
-    _keep_weights_trainable_after_evaluation(model)
-    if job.settings.training.gradient_checkpointing:
+    if settings.training.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     return model

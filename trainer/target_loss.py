@@ -52,18 +52,26 @@ class TargetLoss:
         """
         target_BL = F.pad(labels_BL, (0, 1), value=IGNORED)[:, 1:]
         keep_BL = target_BL != IGNORED
-        target_K = target_BL[keep_BL]
+        return self.at(model, ids_BL, keep_BL, target_BL[keep_BL], **inputs)
+
+    def at(
+        self, model: torch.nn.Module, ids_BL: torch.Tensor, keep: torch.Tensor, target_K: torch.Tensor, **inputs: Any
+    ) -> torch.Tensor:
+        """The same with the positions told, in any form that transformers takes as `logits_to_keep`."""
         self._target_K = target_K if self.in_chunks else None
         try:
-            given = model(input_ids=ids_BL, logits_to_keep=keep_BL, use_cache=False, **inputs).logits
+            given = model(input_ids=ids_BL, logits_to_keep=keep, use_cache=False, **inputs).logits
         finally:
             self._target_K = None
-        return given if self.in_chunks else F.cross_entropy(given.float(), target_K, reduction="sum")
+        if self.in_chunks:
+            return given
+        return F.cross_entropy(given.float().flatten(0, -2), target_K, reduction="sum")
 
-    def _forward(self, hidden_KH: torch.Tensor) -> torch.Tensor:
+    def _forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """The output matrix's forward: the loss while one is asked for, logits otherwise."""
         if self._target_K is None:
-            return self._logits(hidden_KH)
+            return self._logits(hidden)
+        hidden_KH = hidden.flatten(0, -2)
         loss: torch.Tensor = _ChunkedLoss.apply(hidden_KH, self._head.weight, self._target_K, self._chunk_numbers)
         return loss
 
