@@ -14,6 +14,10 @@ from runtime.interface import ModelOptions, Sampling
 COLUMNS_FLAG = "--sheet-columns"
 """Names a sheet's columns; `--columns` says what the answers CSV holds."""
 
+_DEBIAS = (
+    "ask with the options in several orders and take the mean: cyclic, one order for each option; full, every order; "
+    "pride, a sample in cyclic orders, and what it shows about the labels taken off the rest; default: none"
+)
 _SAMPLING = Sampling()
 _MOST = 2**31 - 1
 """llama.cpp counts in 32 bits."""
@@ -36,6 +40,17 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", type=whole(1, 512), default=0, metavar="N", help="default: physical cores")
     group.add_argument("--gpu-layers", type=gpu_layers, default="auto", metavar="N|auto", help="layers on the GPU")
     group.add_argument("--ctx-size", type=whole(1), default=0, metavar="N", help="tokens of context; default: the need")
+
+
+def add_answer_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say how a sheet is read, how it is asked, and what its answers CSV holds."""
+    parser.add_argument("--columns", choices=("kaggle", "full"), help="default: kaggle")
+    parser.add_argument("--debias", choices=("none", "cyclic", "full", "pride"), default="none", help=_DEBIAS)
+    parser.add_argument("--fallback", default="", metavar="LABEL", help="label of rows that cannot be answered")
+    parser.add_argument(COLUMNS_FLAG, default="", metavar="ROLE=COLUMN,…", help="e.g. passage=文章,choice1=甲")
+    parser.add_argument("--encoding", default="", metavar="NAME", help="of a csv, tsv or json; default: found out")
+    parser.add_argument("--restart", action="store_true", help="forget the journal and compute every row again")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
 
 
 def add_sampling_flags(parser: argparse.ArgumentParser) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from configs.exam import Question
+from configs.exam import Question, QuestionFormat
 from configs.formats import Formats
 from configs.progress import Progress
+from configs.sheets import Sheet
 from runtime.answering import Asker, weigh
 from runtime.answers_file import AnswersFile
 from runtime.buckets import Bucket, bucket_count, in_buckets
@@ -18,9 +21,9 @@ from runtime.debias import Debias, RowDebias, orders, plan_orders
 from runtime.engine import load_engine
 from runtime.inputs import Setup, SheetFile, fingerprint_of, scoring_identity
 from runtime.interface import Engine, ModelOptions
-from runtime.journal import Journal, journal_path
+from runtime.journal import Journal, journal_path, peek
 from runtime.models import plan_model, question_format
-from runtime.report import Columns
+from runtime.report import AnsweredRow, Columns
 from runtime.results import SCORES, Result
 from runtime.rows import Questions, Summary
 from runtime.scoring import EngineScorer, Scorer
@@ -63,8 +66,35 @@ class PredictSettings:
         return SheetFile(self.sheet, self.sheet_columns, self.encoding)
 
 
+@dataclass(frozen=True, slots=True)
+class Scored(Progress):
+    """One more question was computed."""
+
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """All that is known of a run before the model is loaded or the journal locked."""
+
+    sheet: Sheet
+    labels: QuestionFormat
+    formats: Formats
+    identity: dict[str, Any]
+    """What every score depends on."""
+    inputs: str
+    """Fingerprint of all that the CSV depends on."""
+    debias: Mapping[str, RowDebias]
+    buckets: int
+    questions: Questions
+    """The rows to answer: the whole sheet, or the shard's part of it."""
+
+
 class PredictRun:
     """One run of `predict`: iterate it for progress, then read `summary`.
+
+    Whoever leaves the iteration early closes it (`close()` of the generator): journal and model are let go, and the
+    next run goes on from there.
 
     Args:
         load: makes the engine; called only if a row is left to compute.
@@ -81,9 +111,62 @@ class PredictRun:
         self.summary: Summary | None = None
         self.seconds = 0.0
         """Spent scoring: the model was loaded before, the CSV written after."""
+        self.results: Mapping[str, Result] = {}
+        """Key -> what the journal holds; grows while the run goes on."""
+        self.refused: Mapping[str, str] = {}
+        """Key -> why a question could not be computed; grows likewise."""
         self._load = load
+        self._paper: Paper | None = None
 
-    def __iter__(self) -> Iterator[Progress]:
+    def prepare(self) -> Paper:
+        """Check the files and read the sheet: what can be shown before the run begins. Only the first call does it.
+
+        Raises:
+            ConfigError: a wrong file or flag, or an output that is in the way.
+        """
+        if self._paper is None:
+            self._paper = self._prepare()
+        return self._paper
+
+    def peek(self) -> Mapping[str, Result]:
+        """What the run would find in the journal; nothing is locked or changed.
+
+        Raises:
+            ConfigError: the journal is another model's, or not a journal.
+        """
+        paper = self.prepare()
+        if self.settings.restart:
+            return {}
+        results = peek(journal_path(self.settings.answers.path), paper.identity, SCORES)
+        _forget_other_orders(results, paper.questions.unique, paper.debias)
+        return results
+
+    def rows_of(self, key: str) -> dict[int, AnsweredRow]:
+        """The rows that ask one question, by their place, counted from 0, with what is known by now.
+
+        What `pride` takes off the answers of other rows is known at the end.
+        """
+        questions, result, reason = self.prepare().questions, self.results.get(key), self.refused.get(key, "")
+        return {place: questions.answered_row(place, result, reason) for place in questions.places[key]}
+
+    def __iter__(self) -> Generator[Progress, None, None]:
+        settings, paper = self.settings, self.prepare()
+        output = settings.answers
+        path = journal_path(output.path)
+        setup = self._setup(paper.labels).table()
+        with Journal(path, paper.identity, SCORES, setup=setup, restart=settings.restart) as journal:
+            self.results = journal.results
+            self.summary = output.standing(journal, paper.inputs)
+            if self.summary:
+                return
+            journal.begin_run(paper.inputs, output.sha256())
+            questions = paper.questions
+            _forget_other_orders(journal.results, questions.unique, paper.debias)
+            known = questions.keys() & journal.results.keys()
+            yield from self._compute(paper, journal)
+            self.summary = output.write(questions, journal, known, paper.inputs)
+
+    def _prepare(self) -> Paper:
         settings = self.settings
         plan = plan_model(settings.model)
         labels, note = question_format(plan.formats, settings.model)
@@ -95,36 +178,26 @@ class PredictRun:
         output.refuse_stranger()
         formats = Formats(plan.formats.prompt, labels)
         identity = scoring_identity(plan, formats, settings.debias)
-        setup = Setup(labels.to_toml(), settings.model.ctx_size, settings.shard)
-        inputs = fingerprint_of(identity, setup, sheet, settings.sheet_file, output)
-        path = journal_path(output.path)
-        with Journal(path, identity, SCORES, setup=setup.table(), restart=settings.restart) as journal:
-            self.summary = output.standing(journal, inputs)
-            if self.summary:
-                return
-            journal.begin_run(inputs, output.sha256())
-            whole = Questions(sheet.rows, labels, identity).unique
-            debias = plan_orders(whole, settings.debias)
-            _forget_other_orders(journal.results, whole, debias)
-            buckets = bucket_count(len(whole))
-            questions = Questions(settings.shard.rows(sheet.rows, buckets), labels, identity)
-            known = questions.keys() & journal.results.keys()
-            job = Job(settings.model, formats.to_toml(), settings.debias, identity)
-            yield from self._compute(questions, in_buckets(questions.unique, buckets), debias, journal, job)
-            self.summary = output.write(questions, journal, known, inputs)
+        inputs = fingerprint_of(identity, self._setup(labels), sheet, settings.sheet_file, output)
+        whole = Questions(sheet.rows, labels, identity)
+        debias = plan_orders(whole.unique, settings.debias)
+        buckets = bucket_count(len(whole.unique))
+        part = settings.shard.rows(sheet.rows, buckets)
+        questions = whole if settings.shard == WHOLE else Questions(part, labels, identity)
+        return Paper(sheet, labels, formats, identity, inputs, debias, buckets, questions)
 
-    def _compute(
-        self,
-        questions: Questions,
-        buckets: list[Bucket],
-        debias: Mapping[str, RowDebias],
-        journal: Journal[Result],
-        job: Job,
-    ) -> Iterator[Progress]:
+    def _setup(self, labels: QuestionFormat) -> Setup:
+        return Setup(labels.to_toml(), self.settings.model.ctx_size, self.settings.shard)
+
+    def _compute(self, paper: Paper, journal: Journal[Result]) -> Iterator[Progress]:
         """Score every question that the journal lacks, those of one passage after each other."""
+        questions = paper.questions
         if questions.keys() <= journal.results.keys():
             return
-        with self._scorer(job, debias) as scorer:
+        buckets: list[Bucket] = in_buckets(questions.unique, paper.buckets)
+        job = Job(self.settings.model, paper.formats.to_toml(), self.settings.debias, paper.identity)
+        with self._scorer(job, paper.debias) as scorer:
+            self.refused = ChainMap(scorer.too_long, scorer.failed)
             tally = _Tally()
             done = len(questions.keys() & journal.results.keys())
             started = time.monotonic()
@@ -134,7 +207,8 @@ class PredictRun:
                 tally.count(questions.unique[key], result)
                 done += 1
                 self.seconds = time.monotonic() - started
-                yield Progress(done, len(questions.unique) - len(scorer.too_long), "questions", tally.note)
+                total = len(questions.unique) - len(scorer.too_long)
+                yield Scored(done, total, "questions", tally.note, key)
         # What an earlier run with a larger context had computed stays an answer.
         questions.errors |= {key: why for key, why in scorer.too_long.items() if key not in journal.results}
         questions.failed |= scorer.failed

@@ -44,27 +44,17 @@ _PREDICT = (
     "Answer every question of a sheet from the probabilities of its labels; nothing is sampled. An interrupted run "
     "resumes by itself. The CSV appears only when it is complete."
 )
-_DEBIAS = (
-    "ask with the options in several orders and take the mean: cyclic, one order for each option; full, every order; "
-    "pride, a sample in cyclic orders, and what it shows about the labels taken off the rest; default: none"
-)
 _CHAT = "Chat in the terminal; a prompt that comes through a pipe is answered once."
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    from runtime.arguments import add_model_flags
+    from runtime.arguments import add_answer_flags, add_model_flags
     from runtime.benchmarks.command import add_flags
 
     parser.set_defaults(handler=_predict)
     parser.add_argument("sheet", type=Path, metavar="SHEET", help="xlsx, csv, tsv, json or jsonl")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="where the answers go")
-    parser.add_argument("--columns", choices=("kaggle", "full"), help="default: kaggle")
-    parser.add_argument("--debias", choices=("none", "cyclic", "full", "pride"), default="none", help=_DEBIAS)
-    parser.add_argument("--fallback", default="", metavar="LABEL", help="label of rows that cannot be answered")
-    parser.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. passage=文章,choice1=甲")
-    parser.add_argument("--encoding", default="", metavar="NAME", help="of a csv, tsv or json; default: found out")
-    parser.add_argument("--restart", action="store_true", help="forget the journal and compute every row again")
-    parser.add_argument("--overwrite", action="store_true", help="replace an output that was made from other inputs")
+    add_answer_flags(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--shard", default="", metavar="I/N", help="answer this part only; merge-shards joins them")
     parser.add_argument(

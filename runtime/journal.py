@@ -112,7 +112,7 @@ class Journal(Generic[R]):
                 if end < len(data):  # a torn last line
                     self._file.truncate(end)
                 self._held = _contents(data[:end], records, path)
-                self._check_identity(identity)
+                _check_identity(self._held, identity, path)
         except BaseException:
             self._file.close()
             raise
@@ -180,15 +180,6 @@ class Journal(Generic[R]):
         finally:
             self._file.close()
 
-    def _check_identity(self, identity: dict[str, Any]) -> None:
-        written = self._held.header["identity"]
-        if written != identity:
-            differs = differences(written, identity)
-            raise ConfigError(
-                f"{self.path} belongs to a run with other {' and '.join(differs)}",
-                hint="--restart forgets it and computes every row again",
-            )
-
     def _write(self, record: dict[str, Any]) -> None:
         waiting, self._waiting = [*self._waiting, record], []
         if self._forget:
@@ -223,9 +214,34 @@ def read_journal(path: Path, records: Records[R]) -> Contents[R]:
     return _contents(data[: data.rfind(b"\n") + 1], records, path)
 
 
+def peek(path: Path, identity: dict[str, Any], records: Records[R]) -> dict[str, R]:
+    """Key -> result of what a run with this identity would find in a journal; somebody else may be writing it.
+
+    Raises:
+        ConfigError: it is another model's, or not a journal.
+    """
+    data = path.read_bytes() if path.is_file() else b""
+    end = data.rfind(b"\n") + 1
+    if not end:  # a run that has just begun
+        return {}
+    held = _contents(data[:end], records, path)
+    _check_identity(held, identity, path)
+    return held.results
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """The parts in which two identities differ, for a sentence."""
     return [name for name in {**old, **new} if old.get(name) != new.get(name)] or ["setup"]
+
+
+def _check_identity(held: Contents[Any], identity: dict[str, Any], path: Path) -> None:
+    written = held.header["identity"]
+    if written != identity:
+        differs = differences(written, identity)
+        raise ConfigError(
+            f"{path} belongs to a run with other {' and '.join(differs)}",
+            hint="--restart forgets it and computes every row again",
+        )
 
 
 def _contents(data: bytes, records: Records[R], path: Path) -> Contents[R]:

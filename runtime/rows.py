@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -69,6 +70,19 @@ class Questions:
     def keyed_rows(self) -> Iterator[tuple[SheetRow, str]]:
         """Every row with its key, in the order of the sheet."""
         return zip(self.rows, self._keys, strict=True)
+
+    @cached_property
+    def places(self) -> Mapping[str, Sequence[int]]:
+        """Key -> the places of its rows, counted from 0."""
+        found: dict[str, list[int]] = {}
+        for place, key in enumerate(self._keys):
+            found.setdefault(key, []).append(place)
+        return found
+
+    def answered_row(self, place: int, result: Result | None, reason: str = "") -> AnsweredRow:
+        """One row by its place, as it stands while others are still computed; `reason`: why there is no result."""
+        row = self._answered(self.rows[place], self._keys[place], result, {})
+        return AnsweredRow(row.row, None, reason) if reason and not row.answer else row
 
     def answered(self, results: Mapping[str, Result]) -> list[AnsweredRow]:
         """Every row with what was computed for it."""

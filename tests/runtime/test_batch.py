@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from configs.errors import ToolError
+from configs.errors import ConfigError, ToolError
 from configs.exam import Question, QuestionFormat
 from configs.sheets import SheetRow
-from runtime.batch import PredictRun, PredictSettings
+from runtime.batch import PredictRun, PredictSettings, Scored
 from runtime.buckets import MOST_SHARDS, bucket_count, in_buckets
 from runtime.engine import ModelOptions, load_engine
 from runtime.interface import ScoreRequest
@@ -211,3 +211,44 @@ def test_buckets_keep_passages_whole_and_depend_on_nothing_else() -> None:
     assert sum(map(len, homes)) == len(set.union(*homes))
     few = in_buckets({key: questions[key] for key in ("7", "399")}, count)
     assert all(any(small.items() <= bucket.items() for bucket in buckets) for small in few)
+
+
+def test_a_run_can_be_looked_at_before_and_while_it_goes_on(sheet: Path, model: ModelOptions, tmp_path: Path) -> None:
+    settings = PredictSettings(sheet, tmp_path / "a.csv", model)
+    watched = PredictRun(settings, Watched().load)
+    paper = watched.prepare()
+    assert (len(paper.questions.rows), len(paper.questions.unique), dict(watched.peek())) == (40, 39, {})
+    assert list(tmp_path.iterdir()) == []  # looking locks and writes nothing
+    seen: dict[int, Any] = {}
+    events = iter(watched)
+    for event in events:
+        if isinstance(event, Scored):
+            seen |= watched.rows_of(event.key)
+        if event.done == 25:
+            break
+    events.close()
+    held = PredictRun(settings).peek()
+    assert len(held) == 25
+    assert not (tmp_path / "a.csv").exists()
+    rest = PredictRun(settings, Watched().load)
+    for event in rest:
+        if isinstance(event, Scored):
+            seen |= rest.rows_of(event.key)
+    assert rest.summary is not None
+    assert rest.summary.from_journal >= 25
+    assert [seen[place] for place in range(40)] == rest.prepare().questions.answered(rest.results)
+    with pytest.raises(ConfigError, match="--restart"):
+        PredictRun(replace(settings, debias="cyclic")).peek()
+
+
+def test_a_row_that_does_not_fit_can_be_seen_while_the_run_goes_on(
+    sheet: Path, model: ModelOptions, tmp_path: Path
+) -> None:
+    long = Question("長" * 3000, "？", ("甲", "乙"))
+    path = tiny.sheet(tmp_path / "s.xlsx", [replace(long, choices=("甲", "乙", "丙", "丁")), *tiny.questions(3)])
+    watched = PredictRun(PredictSettings(path, tmp_path / "a.csv", model), Watched().load)
+    for event in watched:
+        if isinstance(event, Scored):
+            (key,) = watched.refused
+            (row,) = watched.rows_of(key).values()
+            assert "longer than the context" in row.error
