@@ -197,7 +197,7 @@ def prompts_of(sheet: Path, model: Path) -> list[list[int]]:
     assert plan.formats.question is not None
     bare = BareLlama(plan)
     asker = Asker(plan.formats, plan.formats.question, bare.model.vocabulary)
-    prompts = [list(asker.requests(question)[0].prompt) for question in questions_of(sheet)]
+    prompts = [list(asker.requests(question, shared=False)[0].prompt) for question in questions_of(sheet)]
     bare.close()
     return prompts
 

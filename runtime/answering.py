@@ -14,7 +14,7 @@ from runtime.debias import Order, RowDebias, Scores, by_option, orders, reordere
 from runtime.interface import ScoreRequest
 from runtime.spellings import Speller
 
-SCORING = "label log-probabilities, 2"
+SCORING = "label log-probabilities, 3"
 """Names the rule that turns a question into numbers; a journal written under another is not continued."""
 
 _NEAR_TIE_NATS = 0.05
@@ -53,12 +53,15 @@ class Asker:
         self._speller = Speller(formats.prompt, question_format, tokenizer)
         self._start = self._start_of(*_PROBES)
 
-    def requests(self, question: Question, debias: RowDebias = "none") -> tuple[ScoreRequest, ...]:
+    def requests(self, question: Question, debias: RowDebias = "none", *, shared: bool) -> tuple[ScoreRequest, ...]:
         """What to evaluate for a question: one request for each order of its options, the sheet's own first.
 
-        A prompt is cut after what every prompt begins with, after the passage, and where its orders part. Where the
-        characters at a joint melt into one token, that cut is left out. All this depends on the row alone, and so do
-        the results.
+        A prompt is cut after what every prompt begins with, after a shared passage, and where its orders part. Where
+        the characters at a joint melt into one token, that cut is left out. All this depends on the arguments alone,
+        and so do the results.
+
+        Args:
+            shared: whether the sheet asks anything else about this passage (`runtime.buckets.shared_passages`).
 
         Raises:
             ConfigError: more options than labels, labels that cannot be told apart, or too many orders.
@@ -67,7 +70,7 @@ class Asker:
         ways = orders(question, debias)
         prompts = [self._rendered(reordered(shown, order)) for order in ways]
         ids = [encode(prompt, self._tokenizer) for prompt in prompts]
-        cuts = self._cuts(shown, ways, ids)
+        cuts = self._cuts(shown, ways, ids, shared=shared)
         # Arrays: a large sheet's prompts are all held at once, and Python's ints would take ten times the room.
         return tuple(
             ScoreRequest(array("i", one), spelled, tuple(sorted(ends)), labels)
@@ -76,10 +79,15 @@ class Asker:
             )
         )
 
-    def _cuts(self, shown: Question, ways: Sequence[Order], ids: Sequence[list[int]]) -> list[set[int]]:
+    def _cuts(
+        self, shown: Question, ways: Sequence[Order], ids: Sequence[list[int]], *, shared: bool
+    ) -> list[set[int]]:
         """Where to cut each order's prompt."""
-        first, second = (replace(shown, question=probe.question, choices=probe.choices) for probe in _PROBES)
-        starts = [self._start, self._start_of(first, second)]
+        starts = [self._start]
+        if shared:
+            starts.append(
+                self._start_of(*(replace(shown, question=probe.question, choices=probe.choices) for probe in _PROBES))
+            )
         cuts = [{len(start) for start in starts if start and one[: len(start)] == start} for one in ids]
         for depth in range(len(shown.choices)):
             groups: dict[Order, list[int]] = {}

@@ -15,6 +15,7 @@ from configs.exam import Question
 from configs.sheets import read_questions
 from runtime.answering import Asker
 from runtime.batch import PredictRun, PredictSettings
+from runtime.buckets import shared_passages
 from runtime.engine import load_engine
 from runtime.interface import Engine, ModelOptions
 from runtime.llama_bench import BareLlama, Cost, built_with
@@ -116,7 +117,8 @@ def bare_costs(options: ModelOptions, sheet: Path) -> BareCosts:
     bare = BareLlama(plan)
     try:
         asker = Asker(plan.formats, labels, bare.model.vocabulary)
-        asked = [asker.requests(question) for question in rows]
+        shared = shared_passages(rows)
+        asked = [asker.requests(question, shared=question.passage in shared) for question in rows]
         longest = max(request.length for requests in asked for request in requests)
         bare.open(max(longest, _PREFILL) + _ROOM)
         walked = bare.walk(request for index in tree_order(asked) for request in asked[index])

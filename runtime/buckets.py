@@ -8,7 +8,8 @@ computes a row in the same company, and gets the same bits; and questions that s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from configs.exam import Question
 
@@ -41,3 +42,13 @@ def in_buckets(questions: Mapping[str, Question], count: int) -> list[Bucket]:
         for same in texts.values():
             buckets[bucket_of(passage, count)].update(same)
     return [bucket for bucket in buckets if bucket]
+
+
+def shared_passages(questions: Iterable[Question]) -> frozenset[str]:
+    """The passages about which several different things are asked.
+
+    A bucket says the same of its passages as the whole sheet does.
+    """
+    asked = {(question.passage, question.question, question.choices) for question in questions}
+    counts = Counter(passage for passage, *_ in asked)
+    return frozenset(passage for passage, count in counts.items() if count > 1)

@@ -13,6 +13,7 @@ from configs.atomic import sha256_text
 from configs.exam import Question, QuestionFormat
 from configs.sheets import SheetRow
 from runtime.answering import weigh
+from runtime.buckets import shared_passages
 from runtime.debias import priors
 from runtime.metrics import Accuracy
 from runtime.report import AnsweredRow
@@ -58,6 +59,7 @@ class Questions:
         self._unconverted: set[str] = set()
         self._salt = fingerprint(identity)
         self._debias = identity.get("debias", "none")
+        self._shared = shared_passages(row.question for row in rows if row.question and self._has_labels(row.question))
         self._keys = [self._key(row.question) if row.question else "" for row in rows]
         for row, key in zip(rows, self._keys, strict=True):
             if row.question and key not in self.unique and key not in self.errors:
@@ -91,7 +93,7 @@ class Questions:
         return [self._answered(row, key, results.get(key), favours) for row, key in self.keyed_rows()]
 
     def _sort_in(self, key: str, question: Question) -> None:
-        if len(question.choices) > len(self.labels.labels):
+        if not self._has_labels(question):
             self.errors[key] = f"{len(question.choices)} options, but only {len(self.labels.labels)} labels"
             return
         self.unique[key] = question
@@ -109,8 +111,13 @@ class Questions:
         answer = weigh(row.question, result.scores, favours.get(len(row.question.choices), ()))
         return AnsweredRow(row, answer, remarks=remarks if key in self._unconverted else ())
 
+    def _has_labels(self, question: Question) -> bool:
+        return len(question.choices) <= len(self.labels.labels)
+
     def _key(self, question: Question) -> str:
-        return fingerprint([question.passage, question.question, list(question.choices), self._salt])
+        """All that the bits of its scores depend on."""
+        shared = question.passage in self._shared
+        return fingerprint([question.passage, question.question, list(question.choices), shared, self._salt])
 
 
 def summarise(questions: Questions, rows: Sequence[AnsweredRow], known: Set[str], fallback: str) -> Summary:

@@ -8,7 +8,7 @@ from typing import Protocol
 from configs.errors import ToolError
 from configs.exam import Question
 from runtime.answering import Asker
-from runtime.buckets import Bucket
+from runtime.buckets import Bucket, shared_passages
 from runtime.debias import RowDebias
 from runtime.interface import Engine, ScoreRequest
 from runtime.results import Result
@@ -71,7 +71,8 @@ class EngineScorer:
         """
         longest = 0
         for key, question in ((key, question) for bucket in buckets for key, question in bucket.items()):
-            length = max(request.length for request in self._asker.requests(question, self._debias[key]))
+            requests = self._asker.requests(question, self._debias[key], shared=False)  # cuts change no length
+            length = max(request.length for request in requests)
             if length > self._engine.context_limit:
                 self.too_long[key] = self._reason(question, length)
             else:
@@ -82,7 +83,10 @@ class EngineScorer:
 
     def _bucket(self, bucket: Bucket, done: Collection[str]) -> Iterator[tuple[str, Result]]:
         keys = [key for key in bucket if key not in self.too_long]
-        rows = [self._asker.requests(bucket[key], self._debias[key]) for key in keys]
+        shared = shared_passages(bucket.values())
+        rows = [
+            self._asker.requests(bucket[key], self._debias[key], shared=bucket[key].passage in shared) for key in keys
+        ]
         for pack in packs(rows, self._engine.pack_tokens):
             missing = {keys[index] for index in pack if keys[index] not in done}
             if missing:

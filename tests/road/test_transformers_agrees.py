@@ -36,7 +36,7 @@ def test_label_log_probabilities_are_those_of_transformers(tmp_path: Path) -> No
     assert engine.formats.question is not None
     asker = Asker(engine.formats, engine.formats.question, engine.tokenizer)
     for question in tiny.questions(QUESTIONS, seed=5):
-        (request,) = asker.requests(question)
+        (request,) = asker.requests(question, shared=True)
         (scores,) = engine.score([request])
         prompt = list(request.prompt)
         wanted = request.by_label([log_probability(prompt, ids) for ids in request.continuations])

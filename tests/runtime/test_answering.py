@@ -43,7 +43,7 @@ def test_hopeless_labels_still_give_probabilities() -> None:
 def test_every_prompt_shares_the_formats_start(engine: Engine, formats: Formats) -> None:
     assert formats.question is not None
     asker = Asker(formats, formats.question, engine.tokenizer)
-    requests = [asker.requests(question)[0] for question in tiny.questions(5)]
+    requests = [asker.requests(question, shared=True)[0] for question in tiny.questions(5)]
     shared = {tuple(request.prompt[: request.cuts[0]]) for request in requests}
     assert len(shared) == 1
     assert requests[0].cuts[0] > 20
@@ -53,9 +53,9 @@ def test_a_label_that_begins_another_is_scored_with_the_end_of_the_reply(engine:
     assert formats.question is not None
     many = formats.question.model_copy(update={"labels": tuple(str(number) for number in range(1, 13))})
     question = Question("文章", "哪個？", tuple("甲乙丙丁戊己庚辛壬癸子丑"))
-    (request,) = Asker(formats, many, engine.tokenizer).requests(question)
+    (request,) = Asker(formats, many, engine.tokenizer).requests(question, shared=True)
     assert {ids[-1] for ids in request.continuations} == {2}
-    (four,) = Asker(formats, many, engine.tokenizer).requests(tiny.questions(1)[0])
+    (four,) = Asker(formats, many, engine.tokenizer).requests(tiny.questions(1)[0], shared=True)
     assert all(ids[-1] != 2 for ids in four.continuations)
 
 
@@ -82,12 +82,12 @@ def test_prompts_are_cut_after_the_passage_and_before_options_that_change_places
     assert formats.question is not None
     asker = Asker(formats, formats.question, engine.tokenizer)
     question = Question(PASSAGE, "欣怡今天說到什麼？", ("秋天", "春天", "夏天", "冬天"))
-    (plain,) = asker.requests(question)
+    (plain,) = asker.requests(question, shared=True)
     start, passage, rest = cut_texts(plain, engine)
     assert start.endswith(":\n\n")
     assert passage.startswith(PASSAGE)
     assert "欣怡今天說到什麼" in rest
-    turned = asker.requests(question, "cyclic")
+    turned = asker.requests(question, "cyclic", shared=True)
     assert tuple(turned[0].prompt) == tuple(plain.prompt)
     assert [request.cuts[:2] for request in turned] == [plain.cuts] * 4
     stems = {tuple(request.prompt[: request.cuts[2]]) for request in turned}
@@ -95,10 +95,21 @@ def test_prompts_are_cut_after_the_passage_and_before_options_that_change_places
     assert [cut_texts(request, engine)[3].strip()[:2] for request in turned] == ["秋天", "春天", "夏天", "冬天"]
 
 
+def test_a_passage_that_nothing_else_is_asked_about_costs_no_batch_of_its_own(engine: Engine, formats: Formats) -> None:
+    assert formats.question is not None
+    asker = Asker(formats, formats.question, engine.tokenizer)
+    question = Question(PASSAGE, "欣怡今天說到什麼？", ("秋天", "春天", "夏天", "冬天"))
+    (alone,), (shared,) = (asker.requests(question, shared=shared) for shared in (False, True))
+    assert alone.prompt == shared.prompt
+    assert alone.cuts == shared.cuts[:1]
+    turned = asker.requests(question, "cyclic", shared=False)
+    assert [len(request.cuts) for request in turned] == [2] * 4  # the format's start, and where the orders part
+
+
 def test_full_orders_share_their_first_options_too(engine: Engine, formats: Formats) -> None:
     assert formats.question is not None
     asker = Asker(formats, formats.question, engine.tokenizer)
-    requests = asker.requests(Question(PASSAGE, "什麼？", ("秋天", "春天", "夏天", "冬天")), "full")
+    requests = asker.requests(Question(PASSAGE, "什麼？", ("秋天", "春天", "夏天", "冬天")), "full", shared=True)
     nodes = {tuple(request.prompt[:cut]) for request in requests for cut in request.cuts}
     assert len(nodes) == 2 + 1 + 4 + 12  # format and passage, the stem, one option, two options
     assert all(len(request.cuts) == 5 for request in requests)
@@ -108,7 +119,7 @@ def test_questions_on_one_passage_are_cut_at_the_same_place(engine: Engine, form
     assert formats.question is not None
     asker = Asker(formats, formats.question, engine.tokenizer)
     questions = [Question(PASSAGE, text, ("一", "二", "三")) for text in ("誰？", "\n何時", "Who", " x", "")]
-    cuts = {asker.requests(question)[0].cuts[:2] for question in questions}
+    cuts = {asker.requests(question, shared=True)[0].cuts[:2] for question in questions}
     assert len(cuts) == 1
 
 
@@ -122,14 +133,15 @@ def test_a_cut_inside_a_token_is_left_out(formats: Formats) -> None:
     lab4 = Formats.load("alpaca2", "lab4").question
     assert lab4 is not None
     asker = Asker(formats, lab4, Joining())
-    assert [len(asker.requests(Question("文。", text, ("a", "b")))[0].cuts) for text in ("誰？", "何？")] == [1, 2]
+    asked = [asker.requests(Question("文。", text, ("a", "b")), shared=True)[0] for text in ("誰？", "何？")]
+    assert [len(request.cuts) for request in asked] == [1, 2]
 
 
 def test_options_that_conversion_would_make_equal_are_asked_as_they_are(engine: Engine, formats: Formats) -> None:
     assert formats.question is not None
     asker = Asker(formats, formats.question.with_convert("t2s"), engine.tokenizer)
     question = Question("李乾國是誰？學習", "誰？", ("李乾國", "李幹國"), 1)
-    texts = ["".join(cut_texts(request, engine)) for request in asker.requests(question, "cyclic")]
+    texts = ["".join(cut_texts(request, engine)) for request in asker.requests(question, "cyclic", shared=True)]
     assert "學習" in texts[0]
     assert "1: 李幹國" in texts[1]
 
@@ -137,5 +149,5 @@ def test_options_that_conversion_would_make_equal_are_asked_as_they_are(engine: 
 def test_an_option_that_is_blank_once_it_is_shown_keeps_its_number(engine: Engine, formats: Formats) -> None:
     assert formats.question is not None
     question = Question(PASSAGE, "誰？", ("一", "\x07", "三", "四"))
-    requests = Asker(formats, formats.question, engine.tokenizer).requests(question, "cyclic")
+    requests = Asker(formats, formats.question, engine.tokenizer).requests(question, "cyclic", shared=True)
     weigh(question, [[-1.0, -2.0, -3.0, -4.0]] * len(requests))  # as many orders as it expects

@@ -15,7 +15,7 @@ from configs.errors import ConfigError, ToolError
 from configs.exam import Question, QuestionFormat
 from configs.sheets import SheetRow
 from runtime.batch import PredictRun, PredictSettings, Scored
-from runtime.buckets import MOST_SHARDS, bucket_count, in_buckets
+from runtime.buckets import MOST_SHARDS, bucket_count, in_buckets, shared_passages
 from runtime.engine import ModelOptions, load_engine
 from runtime.interface import ScoreRequest
 from runtime.results import Result
@@ -252,3 +252,15 @@ def test_a_row_that_does_not_fit_can_be_seen_while_the_run_goes_on(
             (key,) = watched.refused
             (row,) = watched.rows_of(key).values()
             assert "longer than the context" in row.error
+
+
+def test_a_bucket_tells_of_its_passages_what_the_sheet_tells() -> None:
+    questions = [*tiny.questions(40), *tiny.questions(41)[40:]]  # the last passage is asked about once
+    whole = shared_passages(questions)
+    keyed = {str(number): question for number, question in enumerate(questions)}
+    parts = [shared_passages(bucket.values()) for bucket in in_buckets(keyed, 64)]
+    assert frozenset().union(*parts) == whole
+    assert questions[-1].passage not in whole
+    assert len(whole) == 20
+    same = [Question("文", "問", ("a", "b"), 1), Question("文", "問", ("a", "b"), 2), Question("", "x", ("a", "b"))]
+    assert not shared_passages(same)  # one question, whatever its key says

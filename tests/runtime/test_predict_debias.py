@@ -105,11 +105,12 @@ def test_too_many_orders_are_refused_before_the_model_is_loaded(model: Path, tmp
 
 
 @pytest.mark.parametrize("debias", ["none", "cyclic"])
-def test_a_row_has_the_same_bits_in_any_sheet_on_any_number_of_threads(
+def test_a_row_has_the_same_bits_in_any_sheet_with_its_passage_on_any_number_of_threads(
     models: Path, tmp_path: Path, debias: str
 ) -> None:
     questions = tiny.questions(24, seed=2)
-    sheets = {"whole": (questions, 1), "part": (questions[::-1][::3], 2)}
+    parts = questions[::-1]
+    sheets = {"whole": (questions, 1), "part": (parts[4:6] + parts[10:12] + parts[20:24], 2)}
     found = []
     for name, (rows, threads) in sheets.items():
         sheet, output = tiny.sheet(tmp_path / f"{name}.xlsx", rows), tmp_path / f"{name}.csv"
@@ -119,3 +120,15 @@ def test_a_row_has_the_same_bits_in_any_sheet_on_any_number_of_threads(
     whole, part = found
     assert len(part) == 8
     assert {key: whole[key] for key in part} == part
+
+
+def test_a_row_whose_passage_becomes_shared_is_computed_again(models: Path, tmp_path: Path) -> None:
+    """So that a grown sheet, resumed, gives the bytes of a fresh run."""
+    questions, output = tiny.questions(6, seed=2), tmp_path / "a.csv"
+    words = ("--model", models / "q4_0.gguf", "--columns", "full", "--overwrite")
+    assert predict(tiny.sheet(tmp_path / "a.xlsx", questions[:5]), *words, "--output", output)[0] == 0
+    grown = tiny.sheet(tmp_path / "b.xlsx", questions)
+    code, summary, _ = predict(grown, *words, "--output", output)
+    assert (code, summary["computed"], summary["from_journal"]) == (0, 2, 4)
+    assert predict(grown, *words, "--output", tmp_path / "fresh.csv")[0] == 0
+    assert output.read_bytes() == (tmp_path / "fresh.csv").read_bytes()
