@@ -17,18 +17,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import gguf
-import numpy as np
-import sentencepiece
+from random_model import SMALL, write_model
 
 from runtime.chat import ChatSession
 from runtime.engine import Engine, ModelOptions, Sampling, load_engine
 
-HIDDEN, FEED, LAYERS, HEADS = 1024, 2816, 24, 16
 PROMPT, CONTEXT = 1400, 2048
 CANCELS = 20
 SAMPLING = Sampling(temperature=1.0, top_k=0, top_p=1.0, repeat_penalty=1.0, max_tokens=10_000)
@@ -42,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     print(f"`python {' '.join(sys.argv)}`\n\n{machine()}\n\n| what | figure |\n|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        path = write_model(Path(folder) / "random.gguf", args.vocabulary)
+        path = write_model(Path(folder) / "random.gguf", args.vocabulary, SMALL)
         show("model file", f"{path.stat().st_size / 1e6:.0f} MB")
         measure_load(path, args.threads)
         options = ModelOptions(path, prompt_format="alpaca2", ctx_size=CONTEXT, threads=args.threads, parallel=4)
@@ -174,69 +170,6 @@ def machine() -> str:
     processor = next((line.partition(":")[2].strip() for line in lines if "model name" in line), "unknown processor")
     load = f"load average {os.getloadavg()[0]:.1f} at the start"
     return f"{processor}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, {load}"
-
-
-def write_model(path: Path, vocabulary: Path) -> Path:
-    """A random model; all layers hold the same values, which costs no less to compute."""
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_type("model")
-    writer.add_context_length(4096)
-    writer.add_embedding_length(HIDDEN)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(FEED)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    size = add_vocabulary(writer, vocabulary)
-    made: dict[tuple[int, int], np.ndarray] = {}
-    draw = np.random.default_rng(0)
-    for name, shape in tensors(size):
-        if len(shape) == 1:
-            writer.add_tensor(name, np.ones(shape, np.float32))
-            continue
-        if shape not in made:
-            made[shape] = gguf.quants.quantize(
-                draw.standard_normal(shape, np.float32) * 0.02, gguf.GGMLQuantizationType.Q4_0
-            )
-        writer.add_tensor(name, made[shape], raw_dtype=gguf.GGMLQuantizationType.Q4_0)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Path) -> int:
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary))
-    size = int(pieces.vocab_size())
-    kinds = gguf.TokenType
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list([pieces.id_to_piece(i).encode() for i in range(size)])
-    writer.add_token_scores([pieces.get_score(i) for i in range(size)])
-    writer.add_token_types(
-        [
-            kinds.UNKNOWN if pieces.is_unknown(i) else kinds.CONTROL if pieces.is_control(i)
-            else kinds.BYTE if pieces.is_byte(i) else kinds.NORMAL
-            for i in range(size)
-        ]
-    )  # fmt: skip
-    writer.add_bos_token_id(pieces.bos_id())
-    writer.add_eos_token_id(pieces.eos_id())
-    return size
-
-
-def tensors(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield "token_embd.weight", (vocabulary, HIDDEN)
-    yield "output_norm.weight", (HIDDEN,)
-    yield "output.weight", (vocabulary, HIDDEN)
-    for layer in range(LAYERS):
-        for name in ("attn_norm", "ffn_norm"):
-            yield f"blk.{layer}.{name}.weight", (HIDDEN,)
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            yield f"blk.{layer}.{name}.weight", (HIDDEN, HIDDEN)
-        for name in ("ffn_gate", "ffn_up"):
-            yield f"blk.{layer}.{name}.weight", (FEED, HIDDEN)
-        yield f"blk.{layer}.ffn_down.weight", (HIDDEN, FEED)
 
 
 if __name__ == "__main__":
