@@ -11,9 +11,11 @@ import os
 from pathlib import Path
 
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils import ModulesToSaveWrapper
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from configs.errors import ToolError
 
@@ -23,14 +25,23 @@ CONFIG_FILE = "adapter_config.json"
 Shapes = dict[str, tuple[int, ...]]
 
 
-def gather_weights(model: PeftModel, *, deepspeed: bool) -> dict[str, torch.Tensor]:
-    """All trained parameters in f32 on the CPU, by the names that PEFT writes. Every rank must call this."""
+def gather_weights(model: PeftModel | PreTrainedModel, *, deepspeed: bool) -> dict[str, torch.Tensor]:
+    """All trained parameters in f32 on the CPU, by the names that PEFT writes, or that the base has where there is no
+    adapter. Every rank must call this."""
     weights = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             full = _full_parameter(parameter) if deepspeed else parameter
-            weights[name.replace(".default.", ".")] = full.detach().float().cpu().clone().contiguous()
-    return weights
+            weights[name] = full.detach().float().cpu().clone().contiguous()
+    if not isinstance(model, PeftModel):
+        return weights
+    # PEFT asks for a tied matrix by both its names.
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.requires_grad and name not in weights:
+            weights[name] = weights[names[id(parameter)]].clone()
+    named: dict[str, torch.Tensor] = get_peft_model_state_dict(model, state_dict=weights, save_embedding_layers=False)
+    return named
 
 
 def _full_parameter(parameter: torch.nn.Parameter) -> torch.Tensor:
@@ -40,21 +51,50 @@ def _full_parameter(parameter: torch.nn.Parameter) -> torch.Tensor:
     return parameter if full is None else full
 
 
-def expected_shapes(model: PeftModel) -> Shapes:
-    """Names and shapes an adapter of this model must have, from the sizes its linear layers declare."""
+def load_weights(model: PeftModel | PreTrainedModel, path: Path) -> None:
+    """Put a file of `gather_weights` back in its place."""
+    weights = load_file(path)
+    if isinstance(model, PeftModel):
+        set_peft_model_state_dict(model, weights)
+    else:
+        model.load_state_dict(weights, strict=False)
+
+
+def expected_shapes(model: PeftModel | PreTrainedModel) -> Shapes:
+    """Names and shapes of what is trained, from the sizes that layers declare: under ZeRO-3 a parameter has none."""
+    if not isinstance(model, PeftModel):
+        return {
+            name: tuple(getattr(parameter, "ds_shape", parameter.shape))
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
     shapes: Shapes = {}
     for name, module in model.named_modules():
-        if not hasattr(module, "lora_A") or "default" not in module.lora_A:
-            continue
-        rank = module.r["default"]
-        shapes[f"{name}.lora_A.weight"] = (rank, module.in_features)
-        shapes[f"{name}.lora_B.weight"] = (module.out_features, rank)
+        if isinstance(module, ModulesToSaveWrapper):
+            shapes[f"{name}.weight"] = _declared_shape(module.original_module)
+        elif hasattr(module, "lora_A") and "default" in module.lora_A:
+            rank = module.r["default"]
+            shapes[f"{name}.lora_A.weight"] = (rank, module.in_features)
+            shapes[f"{name}.lora_B.weight"] = (module.out_features, rank)
+            if model.peft_config["default"].use_dora:
+                shapes[f"{name}.lora_magnitude_vector"] = (module.out_features,)
     return shapes
+
+
+def _declared_shape(module: torch.nn.Module) -> tuple[int, int]:
+    if isinstance(module, torch.nn.Embedding):
+        return module.num_embeddings, module.embedding_dim
+    return module.out_features, module.in_features
 
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write a safetensors file with the rights that the umask gives (safetensors itself writes 0600)."""
     save_file(weights, path, metadata={"format": "pt"})
+    readable_by_all(path)
+
+
+def readable_by_all(path: Path) -> None:
+    """Give a file that safetensors wrote the rights of any other new file."""
     path.chmod(0o666 & ~_umask())
 
 
@@ -82,5 +122,6 @@ def check_weights(path: Path, shapes: Shapes) -> None:
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise ToolError(f"the adapter is not finite: {name}", hint="lower training.learning_rate")
-    if not any(tensor.any() for name, tensor in weights.items() if name.endswith("lora_B.weight")):
+    matrices = [tensor for name, tensor in weights.items() if name.endswith("lora_B.weight")]
+    if matrices and not any(tensor.any() for tensor in matrices):
         raise ToolError("the adapter is untrained: every lora_B is zero")

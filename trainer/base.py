@@ -47,7 +47,7 @@ def check_base(folder: Path) -> None:
     Raises:
         ConfigError: no config, weights or tokenizer.model; a truncated file; a tokenizer larger than the model.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     for path in weight_files(folder):
         if path.suffix == ".safetensors":
             check_safetensors(path)
@@ -59,7 +59,12 @@ def check_base(folder: Path) -> None:
         )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """A model folder's config.json.
+
+    Raises:
+        ConfigError: there is none, or it is damaged.
+    """
     path = folder / "config.json"
     if not path.is_file():
         is_adapter = (folder / "adapter_config.json").is_file()

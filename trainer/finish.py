@@ -1,4 +1,4 @@
-"""The adapter folder: written aside, opened again and checked, then named."""
+"""The adapter or model folder: written aside, opened again and checked, then named."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
 
 from configs.atomic import staged_folder
 from configs.formats import FORMAT_FILE
@@ -21,6 +23,7 @@ from trainer.datasets.folder import Dataset
 from trainer.job import TOKENIZER_FILES, TRAINING_FILE, Job
 from trainer.loop import BEST_FILE
 from trainer.model import quantization, trainable_parameters
+from trainer.model_folder import write_model
 from trainer.work import BEST_FOLDER, METRICS_FILE
 
 _PACKAGES = ("lora2edge", "torch", "transformers", "peft", "deepspeed", "accelerate", "bitsandbytes", "sentencepiece")
@@ -40,18 +43,23 @@ class Finish:
     seconds: float
 
 
-def write_adapter_folder(finish: Finish, model: PeftModel) -> None:
-    """Write the best adapter and all that belongs to it; nothing takes the final name before it is checked.
+def write_output(finish: Finish, model: PeftModel | PreTrainedModel) -> None:
+    """Write the best adapter, or the model with its best weights, and all that belongs to it; nothing takes the final
+    name before it is checked.
 
     Raises:
-        ToolError: the adapter is not whole, not finite or untrained.
+        ToolError: what was trained is not whole, not finite or untrained.
     """
     job = finish.job
     best = json.loads((job.work / BEST_FOLDER / BEST_FILE).read_text(encoding="utf-8"))
     with staged_folder(job.output) as folder:
-        shutil.copyfile(job.work / BEST_FOLDER / adapter.WEIGHTS_FILE, folder / adapter.WEIGHTS_FILE)
-        adapter.check_weights(folder / adapter.WEIGHTS_FILE, adapter.expected_shapes(model))
-        _write_config(folder, model)
+        trained = job.work / BEST_FOLDER / adapter.WEIGHTS_FILE
+        if isinstance(model, PeftModel):
+            trained = Path(shutil.copyfile(trained, folder / adapter.WEIGHTS_FILE))
+            _write_config(folder, model)
+        adapter.check_weights(trained, adapter.expected_shapes(model))
+        if not isinstance(model, PeftModel):
+            write_model(job.base, load_file(trained), folder)
         for name in TOKENIZER_FILES:
             if (job.base / name).is_file():
                 shutil.copyfile(job.base / name, folder / name)
@@ -73,11 +81,12 @@ def _write_config(folder: Path, model: PeftModel) -> None:
     config.save_pretrained(str(folder))
     path = folder / adapter.CONFIG_FILE
     written = json.loads(path.read_text(encoding="utf-8"))
-    written["target_modules"] = sorted(written["target_modules"])
+    for key in ("target_modules", "modules_to_save"):
+        written[key] = written[key] and sorted(written[key])
     _write(path, json.dumps(written, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
 
 
-def _record(finish: Finish, model: PeftModel, best: dict[str, Any]) -> dict[str, Any]:
+def _record(finish: Finish, model: PeftModel | PreTrainedModel, best: dict[str, Any]) -> dict[str, Any]:
     job = finish.job
     compute: torch.dtype = getattr(torch, finish.compute.removeprefix("torch."))
     return {

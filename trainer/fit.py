@@ -81,7 +81,7 @@ def run(job: Job, reporter: Reporter) -> None:
     from trainer.datasets.folder import read_dataset
     from trainer.evaluation import make_probes
     from trainer.examples import encode_rows
-    from trainer.finish import Finish, write_adapter_folder
+    from trainer.finish import Finish, write_output
     from trainer.loop import FitTrainer
     from trainer.model import load_model, trainable_parameters
     from trainer.order import lay_out
@@ -124,7 +124,7 @@ def run(job: Job, reporter: Reporter) -> None:
             job=job, dataset=dataset, steps=order.steps, truncated=truncated, loss=trainer.last_loss,
             compute=str(compute), train_rows=len(examples), seconds=time.monotonic() - started,
         )  # fmt: skip
-        write_adapter_folder(finish, model)
+        write_output(finish, model)
 
 
 def _training_arguments(job: Job, steps: int) -> tuple[torch.dtype, TrainingArguments]:
@@ -144,9 +144,10 @@ def _training_arguments(job: Job, steps: int) -> tuple[torch.dtype, TrainingArgu
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
-        optim="adamw_torch_fused" if job.gpus else "adamw_torch",
+        optim=_optimizer_name(job),
         seed=training.seed,
         bf16=compute is torch.bfloat16,
+        fp16=compute is torch.float16,
         use_cpu=not job.gpus,
         deepspeed=job.deepspeed,
         train_sampling_strategy="sequential",
@@ -162,6 +163,14 @@ def _training_arguments(job: Job, steps: int) -> tuple[torch.dtype, TrainingArgu
     if job.deepspeed is not None and not job.gpus:
         _join_deepspeed(args)
     return compute, args
+
+
+def _optimizer_name(job: Job) -> str:
+    """Trainer's word for the optimizer; `cpu_adam` is not made by Trainer."""
+    name = job.settings.training.optimizer
+    if name in ("adamw", "cpu_adam"):
+        return "adamw_torch_fused" if job.gpus and name == "adamw" else "adamw_torch"
+    return name
 
 
 def _join_deepspeed(args: TrainingArguments) -> None:

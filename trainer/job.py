@@ -11,14 +11,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from configs import files
 from configs.atomic import output_is_done, sha256_file, sha256_text
 from configs.errors import ConfigError, MachineError, ToolError
 from configs.formats import FORMAT_FILE
-from trainer.base import base_identity, check_base, check_safetensors, resolve
+from trainer.base import base_identity, check_base, check_safetensors, read_config, resolve, weight_files
+from trainer.combinations import check_combination
 from trainer.datasets.folder import dataset_sha256, read_meta
 from trainer.settings import Settings
 from trainer.work import JOB_FILE, METRICS_FILE, has_checkpoints
+from trainer.zero import deepspeed_config
 
 TRAINING_FILE = "training.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -29,9 +30,13 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "tokenizer.json",
 )
-ADAPTER_FILES = (
+FIT_FILES = (
     "adapter_config.json",
     WEIGHTS_FILE,
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
     TRAINING_FILE,
     METRICS_FILE,
     FORMAT_FILE,
@@ -40,7 +45,7 @@ ADAPTER_FILES = (
     "plots/*.png",
     *TOKENIZER_FILES,
 )
-"""What `trainer fit` writes into an adapter folder."""
+"""What `trainer fit` writes into an adapter folder, or into the folder of a model whose own weights it trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,11 @@ def plan_job(request: FitRequest) -> Job | None:
     data_sha256 = dataset_sha256(request.data, meta)
     init_adapter = _checked_adapter(request) if request.init_adapter else None
     processes, gpus = devices(request.gpus, request.settings.deepspeed)
-    deepspeed = deepspeed_config(request.settings.deepspeed, on_gpu=bool(gpus))
+    deepspeed = deepspeed_config(request.settings.deepspeed, request.settings, on_gpu=bool(gpus))
+    check_combination(
+        request.settings, deepspeed, on_gpu=bool(gpus), is_tied=bool(read_config(base).get("tie_word_embeddings")),
+        continues_adapter=bool(init_adapter),
+    )  # fmt: skip
     identity = {
         **{key: value for key, value in request.settings.flat().items() if not key.startswith("checkpoint.")},
         "data": data_sha256,
@@ -137,7 +146,7 @@ def plan_job(request: FitRequest) -> Job | None:
     )
     recorded = _recorded(job.output)
     if output_is_done(
-        job.output, recorded=recorded, wanted=job.fingerprint, overwrite=request.overwrite, own=ADAPTER_FILES
+        job.output, recorded=recorded, wanted=job.fingerprint, overwrite=request.overwrite, own=FIT_FILES
     ):
         return None
     _check_work(job, overwrite=request.overwrite)
@@ -179,42 +188,6 @@ def gpu_count() -> int:
     return int(counted.stdout) if counted.returncode == 0 else 0
 
 
-def deepspeed_config(name_or_path: str, *, on_gpu: bool) -> dict[str, Any] | None:
-    """Read a DeepSpeed configuration, or None for `none`.
-
-    Raises:
-        ConfigError: no such file, not JSON, or a section that this trainer decides itself.
-    """
-    if name_or_path == "none":
-        return None
-    path = files.find("deepspeed", name_or_path)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ConfigError(f"{path} is not a DeepSpeed configuration")
-    for section, remedy in (("optimizer", "set training.learning_rate"), ("scheduler", "set training.scheduler")):
-        if section in config:
-            raise ConfigError(
-                f"{path} has a section '{section}', which the settings decide", hint=f"leave it out and {remedy}"
-            )
-    if (config.get("fp16") or {}).get("enabled") is True:
-        raise ConfigError(f"{path} asks for fp16, which is not trained in", hint="set model.precision to bf16 or f32")
-    stage = (config.get("zero_optimization") or {}).get("stage", 0)
-    if stage not in (0, 1, 2, 3):
-        raise ConfigError(f"{path}: ZeRO stage {stage} does not exist")
-    if not on_gpu:
-        _use_pageable_memory(config)
-    return config
-
-
-def _use_pageable_memory(config: dict[str, Any]) -> None:
-    for part in ("offload_optimizer", "offload_param"):
-        if part in config.get("zero_optimization", {}):
-            config["zero_optimization"][part]["pin_memory"] = False
-
-
 def _checked_adapter(request: FitRequest) -> Path:
     """The adapter to train further; its shape must be the one the settings ask for."""
     folder = resolve(request.init_adapter, "adapter")
@@ -228,10 +201,14 @@ def _checked_adapter(request: FitRequest) -> Path:
         ("lora.rank", config.get("r"), lora.rank),
         ("lora.alpha", config.get("lora_alpha"), lora.alpha),
         ("lora.targets", sorted(config.get("target_modules") or []), sorted(lora.targets)),
+        ("lora.rslora", bool(config.get("use_rslora")), lora.rslora),
+        ("lora.dora", bool(config.get("use_dora")), lora.dora),
+        ("lora.modules_to_save", sorted(config.get("modules_to_save") or []), sorted(lora.modules_to_save)),
     ):
         if found != asked:
             raise ConfigError(
-                f"the adapter {folder} has {key} = {found}, the settings say {asked}", hint=f"--set '{key}={found}'"
+                f"the adapter {folder} has {key} = {found}, the settings say {asked}",
+                hint=f"--set '{key}={json.dumps(found)}'",
             )
     return folder
 
@@ -239,7 +216,9 @@ def _checked_adapter(request: FitRequest) -> Path:
 def _recorded(output: Path) -> str | None:
     try:
         record = json.loads((output / TRAINING_FILE).read_text(encoding="utf-8"))
-        check_safetensors(output / WEIGHTS_FILE)
+        is_adapter = (output / WEIGHTS_FILE).is_file()
+        for path in [output / WEIGHTS_FILE] if is_adapter else weight_files(output):
+            check_safetensors(path)
         return str(record["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError, ToolError):
         return None

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, set_peft_model_state_dict
-from safetensors.torch import load_file
-from transformers import Trainer, TrainingArguments
+from peft import PeftModel
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from configs.atomic import staged_file, write_json
 from configs.errors import ToolError
@@ -22,6 +21,7 @@ from trainer.batches import Collator, Sequences
 from trainer.evaluation import Probe, Score, evaluate
 from trainer.examples import IGNORED, Example
 from trainer.job import Job
+from trainer.optimizer import make_optimizer
 from trainer.order import RunOrder
 from trainer.perplexity import TokenScore, score_tokens
 from trainer.rhythm import Conductor, Rhythm
@@ -40,7 +40,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self,
         *,
         job: Job,
-        model: PeftModel,
+        model: PeftModel | PreTrainedModel,
         args: TrainingArguments,
         order: RunOrder,
         examples: Sequence[Example],
@@ -57,6 +57,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self.others = others
         self.padding_id = padding_id
         self.reporter = reporter
+        self.optimizer: torch.optim.Optimizer | None = None
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.best_score: tuple[float, float] | None = None
         self.last_score: Score | None = None
@@ -105,7 +106,13 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         """Not counted."""
         return 0
 
-    # -- schedule ---------------------------------------------------------------------------------------------------
+    # -- optimizer and schedule -------------------------------------------------------------------------------------
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """The settings' own optimizer. (An object given to Trainer would be dropped under DeepSpeed.)"""
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(model or self.model, self.args, self.job.settings)
+        return self.optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -192,7 +199,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        set_peft_model_state_dict(self.model, load_file(Path(resume_from_checkpoint) / adapter.WEIGHTS_FILE))
+        adapter.load_weights(self.model, Path(resume_from_checkpoint) / adapter.WEIGHTS_FILE)
 
     # -- metrics ----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""The base model, loaded and frozen, and the LoRA adapter laid over it."""
+"""The base model, loaded, and what of it is trained: an adapter laid over it, its vocabulary's matrices, or all."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -23,7 +24,9 @@ def compute_type(settings: ModelSettings, *, on_gpu: bool) -> torch.dtype:
     """
     has_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     if settings.precision == "bf16" and on_gpu and not has_bf16:
-        raise MachineError("this GPU has no bf16", hint="set model.precision to f32")
+        raise MachineError("this GPU has no bf16", hint="set model.precision to f16 or f32")
+    if settings.precision == "f16":
+        return torch.float16
     wants_bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16)
     return torch.bfloat16 if wants_bf16 else torch.float32
 
@@ -42,44 +45,78 @@ def quantization(settings: ModelSettings, compute: torch.dtype) -> dict[str, Any
     }
 
 
-def load_model(job: Job, compute: torch.dtype, device: torch.device) -> PeftModel:
-    """The base with a fresh adapter, or with the weights of the adapter that is trained further.
+def load_model(job: Job, compute: torch.dtype, device: torch.device) -> PeftModel | PreTrainedModel:
+    """The base with a fresh adapter or the adapter that is trained further; without one where weights of its own are
+    trained (`training.method`).
 
     The seed is set right before the adapter is made: its A matrices are random.
 
     Raises:
         ConfigError: the base is no causal language model, or no layer bears a target's name.
     """
-    model = add_adapter(_load_base(job, compute, device), job.settings)
-    model.peft_config["default"].base_model_name_or_path = job.base_name
-    if job.init_adapter:
-        _load_adapter(model, job)
+    base = _load_base(job, compute, device)
+    model: PeftModel | PreTrainedModel
+    if job.settings.training.method == "lora":
+        # ZeRO-3 keeps all that is trained in one type, and has split the matrices of the base already.
+        model = add_adapter(base, job.settings, in_type_of_base=job.zero_stage == 3)
+        model.peft_config["default"].base_model_name_or_path = job.base_name
+        if job.init_adapter:
+            _load_adapter(model, job)
+    else:
+        model = free_weights(base, job.settings)
+    if job.deepspeed is None:
+        _train_in_f32(model)
     return model
 
 
-def add_adapter(base: PreTrainedModel, settings: Settings) -> PeftModel:
+def free_weights(base: PreTrainedModel, settings: Settings) -> PreTrainedModel:
+    """A frozen base of which `training.method` trains weights of its own: all, or the vocabulary's matrices."""
+    vocabulary = (base.get_input_embeddings(), base.get_output_embeddings())  # the same matrix twice where it is tied
+    for module in (base,) if settings.training.method == "full" else vocabulary:
+        module.requires_grad_(True)
+    return base
+
+
+def add_adapter(base: PreTrainedModel, settings: Settings, *, in_type_of_base: bool = False) -> PeftModel:
     """A fresh adapter over a base.
+
+    Args:
+        in_type_of_base: keep A and B in 16 bits where the base is and whole matrices are trained beside them.
 
     Raises:
         ConfigError: no layer bears a target's name.
     """
     lora = settings.lora
+    is_tied = bool(getattr(base.config, "tie_word_embeddings", False))
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
         lora_alpha=lora.alpha if lora.alpha % 1 else int(lora.alpha),
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets),
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
+        modules_to_save=list(lora.modules_to_save) or None,
+        # Else PEFT trains two copies of what is one matrix in the base.
+        ensure_weight_tying=is_tied and bool(lora.modules_to_save),
     )
     set_seed(settings.training.seed)
     try:
-        model = get_peft_model(base, config)
+        model = get_peft_model(base, config, autocast_adapter_dtype=not (in_type_of_base and lora.modules_to_save))
     except ValueError as error:
         raise ConfigError(
             f"no adapter fits this base: {' '.join(str(error).split())}", hint="set lora.targets"
         ) from error
     assert isinstance(model, PeftModel)
     return model
+
+
+def _train_in_f32(model: torch.nn.Module) -> None:
+    """Small steps vanish in 16 bits. PEFT sees to A and B; whole matrices come in the base's type. (DeepSpeed keeps an
+    f32 copy of all that is trained in its optimizer.)"""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def _load_base(job: Job, compute: torch.dtype, device: torch.device) -> PreTrainedModel:
@@ -128,9 +165,21 @@ def _load_adapter(model: PeftModel, job: Job) -> None:
             f"the adapter {job.init_adapter} is not one for {job.base_name}: "
             f"{first} is {found.get(first)}, should be {expected.get(first)}"
         )
-    set_peft_model_state_dict(model, weights)
+    with _gathered([p for p in model.parameters() if p.requires_grad]):
+        set_peft_model_state_dict(model, weights)
 
 
-def trainable_parameters(model: PeftModel) -> int:
+def _gathered(parameters: list[torch.nn.Parameter]) -> AbstractContextManager[None]:
+    """Parameters whole, to be written; ZeRO-3 splits matrices of the base, and copies of them, as it loads."""
+    split = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
+    if not split:
+        return nullcontext()
+    import deepspeed
+
+    gathered: AbstractContextManager[None] = deepspeed.zero.GatheredParameters(split, modifier_rank=0)
+    return gathered
+
+
+def trainable_parameters(model: torch.nn.Module) -> int:
     """Numbers that are trained; right under ZeRO-3 too, where parameters are scattered."""
     return sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)

@@ -27,8 +27,9 @@ class _Section(BaseModel):
 class ModelSettings(_Section):
     """How the base model is loaded."""
 
-    precision: Literal["auto", "f32", "bf16"] = "auto"
-    """Number type of the base and of the matrix products: `auto` is bf16 on a GPU that has it, else f32."""
+    precision: Literal["auto", "f32", "bf16", "f16"] = "auto"
+    """Number type of the base and of the matrix products: `auto` is bf16 on a GPU that has it, else f32. f16, with its
+    loss scaled, is for GPUs without bf16."""
     load_in: Literal[4, 8, 16] = 16
     """Bits a weight of the frozen base: 4 (NF4) and 8 are quantized by bitsandbytes, 16 is unquantized."""
 
@@ -44,11 +45,26 @@ class LoraSettings(_Section):
     """Share of the adapter's inputs set to zero while training."""
     targets: tuple[str, ...] = Field(LINEARS, min_length=1)
     """Names of the linear layers that get an adapter."""
+    rslora: bool = False
+    """rsLoRA: the update is (alpha / sqrt(rank)) * B @ A, which keeps its size at high ranks."""
+    dora: bool = False
+    """DoRA: the length of each column of the sum is trained apart from its direction."""
+    plus_ratio: float = Field(1.0, ge=1)
+    """LoRA+: B's learning rate is this many times A's, `training.learning_rate`. 16 is usual; 1 is plain LoRA."""
+    modules_to_save: tuple[Literal["embed_tokens", "lm_head"], ...] = ()
+    """Matrices of the vocabulary that are trained whole and kept in the adapter: two full matrices, with their
+    optimizer state."""
 
 
 class TrainingSettings(_Section):
     """The optimizer's road."""
 
+    method: Literal["lora", "embeddings", "full"] = "lora"
+    """What is trained: an adapter; `embed_tokens` and `lm_head` alone; or every weight. The last two write a model, not
+    an adapter."""
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "cpu_adam"] = "adamw"
+    """AdamW of torch; of bitsandbytes with its state in 8 bits or in pages that move off the card; or DeepSpeed's for a
+    CPU, which is built in C++ at its first use and pays where the optimizer is offloaded."""
     max_length: int = Field(1536, ge=16)
     """Tokens a row may have; a longer one loses the end of its passage, never question, options or answer."""
     epochs: float = Field(2.0, gt=0)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
 from peft import PeftModel
+from transformers import PreTrainedModel
 
 from trainer.examples import IGNORED
 
@@ -26,8 +27,8 @@ _PLAIN_HEADS = ("llama", "mistral", "qwen2", "qwen3")
 class TargetLoss:
     """Computes the summed loss of a model that it prepares once."""
 
-    def __init__(self, model: PeftModel, chunk_numbers: int = CHUNK_NUMBERS) -> None:
-        base = model.get_base_model()
+    def __init__(self, model: PeftModel | PreTrainedModel, chunk_numbers: int = CHUNK_NUMBERS) -> None:
+        base = model.get_base_model() if isinstance(model, PeftModel) else model
         head = base.get_output_embeddings()
         self._chunk_numbers = chunk_numbers
         self._target_K: torch.Tensor | None = None

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import tiny
+
+if TYPE_CHECKING:
+    from tests.trainer.fork_server import ForkServer
 
 QUICK = {
     "training.steps": 4,
@@ -39,6 +43,16 @@ def dataset(sheet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, _, err = tiny.run_cli("trainer.cli", "prepare", sheet, "--output", folder)
     assert code == 0, err
     return folder
+
+
+@pytest.fixture(scope="session")
+def trainings() -> Iterator[ForkServer]:
+    """Runs short trainings without importing torch and its company for each."""
+    from tests.trainer.fork_server import ForkServer
+
+    server = ForkServer()
+    yield server
+    server.close()
 
 
 def fit_arguments(base: Path, data: Path, output: Path, *more: object, **changes: object) -> list[str]:

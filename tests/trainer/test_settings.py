@@ -8,8 +8,8 @@ import pytest
 
 from configs import files
 from configs.errors import ConfigError
-from trainer.job import deepspeed_config
-from trainer.settings import load_settings, parse_override
+from trainer.settings import Settings, load_settings, parse_override
+from trainer.zero import deepspeed_config
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_an_override_keeps_equal_signs_in_its_value() -> None:
 
 @pytest.mark.parametrize("name", files.names("deepspeed"))
 def test_shipped_deepspeed_files_build_nothing_and_decide_nothing(name: str) -> None:
-    config = deepspeed_config(name, on_gpu=False)
+    config = deepspeed_config(name, Settings(), on_gpu=False)
     assert config is not None
     assert config["zero_force_ds_cpu_optimizer"] is False
     assert str(config["zero_optimization"]["stage"]) in name
@@ -89,7 +89,15 @@ def test_shipped_deepspeed_files_build_nothing_and_decide_nothing(name: str) -> 
     [
         ('{"optimizer": {"type": "Adam"}}', "optimizer"),
         ('{"scheduler": {}}', "scheduler"),
-        ('{"fp16": {"enabled": true}}', "fp16"),
+        ('{"fp16": {"enabled": true}}', "model.precision decides"),
+        ('{"bf16": true}', "not a section"),
+        ('{"train_micro_batch_size_per_gpu": 4}', "training.batch_size decides"),
+        ('{"train_batch_size": 4}', "--gpus decide"),
+        ('{"gradient_clipping": 1.0}', "training.max_grad_norm decides"),
+        ('{"zero_force_ds_cpu_optimizer": true}', "builds an optimizer"),
+        ('{"zero_optimization": {"stage": 2, "offload_param": {"device": "cpu"}}}', "stage 2 has no offload_param"),
+        ('{"zero_optimization": {"stage": 0, "offload_optimizer": {"device": "cpu"}}}', "stage 0 has no offload"),
+        ('{"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}', "nvme"),
         ('{"zero_optimization": {"stage": 4}}', "stage 4"),
         ("[]", "not a DeepSpeed configuration"),
         ("{", "not JSON"),
@@ -99,4 +107,4 @@ def test_deepspeed_files_that_cannot_work_are_refused(text: str, told: str, tmp_
     path = tmp_path / "ds.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=told):
-        deepspeed_config(str(path), on_gpu=False)
+        deepspeed_config(str(path), Settings(), on_gpu=False)
