@@ -1,4 +1,4 @@
-"""The `trainer` command: prepare, preview, fit."""
+"""The `trainer` command: prepare, preview, vocab, fit."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_prepare(commands)
     _add_preview(commands)
+    _add_vocab(commands)
     _add_fit(commands)
     return parser
 
@@ -59,6 +60,26 @@ def _add_preview(commands: Any) -> None:
     parser.add_argument("--max-length", type=int, default=0, metavar="TOKENS", help="default: the default preset's")
     common_flags(parser)
     parser.set_defaults(handler=_preview)
+
+
+def _add_vocab(commands: Any) -> None:
+    parser = commands.add_parser("vocab", help="give a base model more pieces, learnt from a corpus")
+    parser.add_argument(
+        "corpus", nargs="+", type=Path, metavar="CORPUS", help="txt, jsonl, json, … : anything that `prepare` reads"
+    )
+    parser.add_argument("--model", required=True, metavar="BASE", help="base model: a folder or a hub id")
+    parser.add_argument("--output", required=True, type=Path, metavar="BASE2", help="model folder to write")
+    parser.add_argument("--size", type=int, default=16_000, metavar="N", help="most new pieces (default: 16000)")
+    parser.add_argument("--type", choices=("bpe", "unigram"), default="bpe", help="how they are learnt (default: bpe)")
+    parser.add_argument("--split-on", default="", metavar="་", help="characters after which a piece ends")
+    parser.add_argument(
+        "--sample-mb", type=int, default=100, metavar="N", help="learn from N million characters at most (default: 100)"
+    )
+    parser.add_argument("--format", choices=NAMES, default="", help="kind of data (default: found out)")
+    parser.add_argument("--columns", default="", metavar="text=內容,…", help="name columns that are not recognised")
+    parser.add_argument("--encoding", default="", metavar="NAME", help="of files of text; default: found out")
+    _output_flags(parser)
+    parser.set_defaults(handler=_vocab)
 
 
 def _add_fit(commands: Any) -> None:
@@ -119,6 +140,29 @@ def _preview(args: argparse.Namespace) -> None:
 
     for line in preview(args.data, args.model, rows=args.n, max_length=args.max_length):
         print(line)
+
+
+def _vocab(args: argparse.Namespace) -> None:
+    from trainer.vocab.build import VocabOptions, extend_base
+    from trainer.vocab.report import lines
+
+    options = VocabOptions(
+        corpus=tuple(args.corpus),
+        model=args.model,
+        output=args.output,
+        size=args.size,
+        kind=args.type,
+        split_on=args.split_on,
+        sample_mb=args.sample_mb,
+        format=args.format,
+        columns=args.columns,
+        encoding=args.encoding,
+        overwrite=args.overwrite,
+    )
+    report, made = extend_base(options, lambda sentence: print(sentence, file=sys.stderr))
+    told = f"wrote {args.output}" if made else f"{args.output} was already made from the same inputs"
+    print(told, file=sys.stderr)
+    print(json.dumps(report, ensure_ascii=False) if args.json else "\n".join(lines(report)))
 
 
 def _fit(args: argparse.Namespace) -> None:

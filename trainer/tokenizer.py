@@ -53,6 +53,11 @@ class SentencePieceTokenizer:
         return max(self.pieces, *(id_ + 1 for id_ in self._added.values()), 0)
 
     @property
+    def added(self) -> dict[str, int]:
+        """Ids of the tokens that the folder adds to the SentencePiece model, by text."""
+        return dict(self._added)
+
+    @property
     def padding_id(self) -> int:
         """An id to fill short rows with; it is never trained nor attended to."""
         return max(int(self._processor.pad_id()), 0)

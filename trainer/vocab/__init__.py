@@ -1,0 +1,1 @@
+"""`trainer vocab`: a base model with a larger vocabulary."""
