@@ -23,9 +23,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from random_model import SEVEN_B, write_model
-
-from configs.formats import Formats
 from configs.sheets import read_questions
 from runtime.batch import PredictRun, PredictSettings
 from runtime.bench import bare_costs, write_sheet
@@ -34,6 +31,21 @@ from runtime.engine import ModelOptions, Sampling, ScoreRequest, load_engine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PATHS = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+MAKE_MODEL = """
+import sys
+from pathlib import Path
+from configs.formats import Formats
+from random_model import SEVEN_B, write_model
+write_model(Path(sys.argv[1]), Path(sys.argv[2]), SEVEN_B, Formats.load("alpaca2", "formosa"))
+"""
+TAKE_MEMORY = """
+import sys, torch
+free, _ = torch.cuda.mem_get_info()
+held = torch.empty(int(free - float(sys.argv[1]) * 1e9), dtype=torch.uint8, device="cuda")
+print("held", flush=True)
+sys.stdin.read()
+"""
 NAIVE_ROWS = 100
 CPU_ROWS = 8
 
@@ -56,7 +68,8 @@ def main() -> None:
     print(f"`python {' '.join(sys.argv)}`\n\n{machine()}\n\n| what | figure |\n|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = write_model(folder / "7b.gguf", args.vocabulary, SEVEN_B, Formats.load("alpaca2", "formosa"))
+        model = folder / "7b.gguf"
+        in_child(MAKE_MODEL, str(model), str(args.vocabulary))
         show("model file, 7 billion weights", f"{model.stat().st_size / 1e9:.2f} GB")
         options = ModelOptions(model, threads=args.threads)
         measure_fit(options)
@@ -186,17 +199,22 @@ def ids(length: int, seed: int) -> list[int]:
 
 @contextmanager
 def taken_but(gigabytes: float | None) -> Iterator[None]:
-    """All but so much of the device's memory taken, by torch, for as long as the block lasts."""
+    """All but so much of the device's memory taken, by torch in a child, for as long as the block lasts."""
     if gigabytes is None:
         yield
         return
-    import torch
+    words = [sys.executable, "-c", TAKE_MEMORY, str(gigabytes)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        yield
+        holder.stdin.close()
 
-    free, _ = torch.cuda.mem_get_info()
-    held = torch.empty(int(free - gigabytes * 1e9), dtype=torch.uint8, device="cuda")
-    yield
-    del held
-    torch.cuda.empty_cache()
+
+def in_child(code: str, *words: str) -> None:
+    """Run Python code in a process of its own: other makers' C++ libraries need not agree with llama.cpp in one."""
+    subprocess.run([sys.executable, "-c", code, *words], check=True, env=os.environ | {"PYTHONPATH": PATHS})
 
 
 def used_bytes() -> int:

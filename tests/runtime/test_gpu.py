@@ -17,12 +17,34 @@ from runtime.answering import Asker
 from runtime.batch import PredictRun, PredictSettings
 from runtime.engine import Engine, ModelOptions, Sampling, ScoreRequest, load_engine
 from tests import tiny
-from tests.runtime import make_gguf
 
 pytestmark = pytest.mark.gpu
 
 NEAR = {"model.gguf": 0.02, "q4_0.gguf": 0.25}
 """Nats between processor and GPU; q4_0's activations are rounded to 8 bits on both, in other places."""
+
+ROOT = Path(__file__).resolve().parents[2]
+MAKE_MODELS = """
+import sys
+from pathlib import Path
+from configs.formats import Formats
+from tests import tiny
+from tests.runtime import make_gguf
+folder, formats = Path(sys.argv[1]), Formats.load("alpaca2", "formosa")
+vocabulary = tiny.tokenizer(folder)
+make_gguf.model(folder / "model.gguf", vocabulary, formats=formats)
+make_gguf.model(folder / "q4_0.gguf", vocabulary, formats=formats, q4_0=True)
+make_gguf.model(folder / "long.gguf", vocabulary, context=32_768, q4_0=True)
+"""
+ON_PROCESSOR = """
+import json, sys
+from pathlib import Path
+from runtime.engine import ModelOptions, load_engine
+from tests.runtime.test_gpu import asked
+engine = load_engine(ModelOptions(Path(sys.argv[1]), threads=1))
+print(json.dumps([engine.score(requests)[0] for requests in asked(engine, int(sys.argv[2]))]))
+engine.close()
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,6 +52,15 @@ def gpu() -> None:
     llama_devices = pytest.importorskip("runtime.llama_devices")
     if not llama_devices.gpus():
         pytest.skip("llama.cpp sees no GPU")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder: tokenizer.model, model.gguf (f32), q4_0.gguf. Made in a process of its own: C++ libraries of other
+    makers (SentencePiece, torch) and a llama.cpp that was compiled here need not agree in one."""
+    folder = tmp_path_factory.mktemp("gguf")
+    subprocess.run([sys.executable, "-c", MAKE_MODELS, str(folder)], cwd=ROOT, capture_output=True, check=True)
+    return folder
 
 
 @pytest.fixture(scope="module", params=sorted(NEAR))
@@ -50,23 +81,11 @@ def asked(engine: Engine, count: int) -> list[tuple[ScoreRequest, ...]]:
     return [asker.requests(question, shared=True) for question in tiny.questions(count, seed=9)]
 
 
-ON_PROCESSOR = """
-import json, sys
-from pathlib import Path
-from runtime.engine import ModelOptions, load_engine
-from tests.runtime.test_gpu import asked
-engine = load_engine(ModelOptions(Path(sys.argv[1]), threads=1))
-print(json.dumps([engine.score(requests)[0] for requests in asked(engine, int(sys.argv[2]))]))
-engine.close()
-"""
-
-
 def on_processor(path: Path, count: int) -> list[list[float]]:
     """The scores of `asked` from a process that sees no GPU: with no layers there, large products still go to one."""
-    root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", ON_PROCESSOR, str(path), str(count)],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, cwd=root, capture_output=True, text=True, check=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     found: list[list[float]] = json.loads(done.stdout)
     return found
@@ -109,9 +128,8 @@ def test_a_run_that_was_cut_off_ends_with_the_bytes_of_one_that_was_not(path: Pa
     assert (tmp_path / "cut.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_a_cancelled_prompt_ends_soon_and_the_next_reply_comes(models: Path, tmp_path: Path) -> None:
-    path = make_gguf.model(tmp_path / "long.gguf", models / "tokenizer.model", context=32_768, q4_0=True)
-    engine = load_engine(ModelOptions(path, threads=1, prompt_format="alpaca2", ctx_size=32_768))
+def test_a_cancelled_prompt_ends_soon_and_the_next_reply_comes(models: Path) -> None:
+    engine = load_engine(ModelOptions(models / "long.gguf", threads=1, prompt_format="alpaca2", ctx_size=32_768))
     draw = random.Random(0)
     stream = engine.submit([1, *(draw.randrange(300, 600) for _ in range(30_000))], Sampling(seed=1))
     time.sleep(0.01)
