@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 
 from configs.exam import Question, QuestionFormat
 from configs.formats import Formats
+from configs.label_rule import ranked, shares
+from configs.option_order import Order, reordered
 from configs.prompt import Rendered, Tokenizer, encode
-from runtime.debias import Order, RowDebias, Scores, by_option, orders, reordered
+from configs.spellings import Speller
+from runtime.debias import RowDebias, Scores, by_option, orders
 from runtime.interface import ScoreRequest
-from runtime.spellings import Speller
 
 SCORING = "label log-probabilities, 3"
 """Names the rule that turns a question into numbers; a journal written under another is not continued."""
@@ -122,28 +124,20 @@ def weigh(question: Question, scores: Scores, prior: Sequence[float] = ()) -> An
     if len(scores) == 1 and prior:
         options = [[value - favour for value, favour in zip(options[0], prior, strict=True)]]
     means = [math.fsum(values) / len(options) for values in zip(*options, strict=True)]
-    answerable = question.answerable
-    best = max(means[place - 1] for place in answerable)
-    weights = {place: math.exp(means[place - 1] - best) for place in answerable}
-    total = math.fsum(weights.values())
-    first, second = _ranked(answerable, means)[:2]
+    first, second = ranked(question, means)[:2]
+    probabilities = shares(question, means)
     mass = math.fsum(math.exp(value) for values in scores for value in values) / len(scores)
     warnings = ["near tie"] if means[first - 1] - means[second - 1] < _NEAR_TIE_NATS else []
     warnings += [f"low label mass {mass:.3f}"] if mass < LOW_MASS else []
-    flips = sum(_ranked(answerable, values)[0] != first for values in options)
+    flips = sum(ranked(question, values)[0] != first for values in options)
     return Answer(
         place=first,
-        probabilities=tuple(weights.get(place, 0.0) / total for place in range(1, len(question.choices) + 1)),
+        probabilities=probabilities,
         label_mass=mass,
-        margin=(weights[first] - weights[second]) / total,
+        margin=probabilities[first - 1] - probabilities[second - 1],
         warnings=tuple(warnings),
         flip_rate=flips / len(options) if len(options) > 1 else None,
     )
-
-
-def _ranked(places: Sequence[int], values: Sequence[float]) -> list[int]:
-    """The likeliest place first; of equals the one that stands first."""
-    return sorted(places, key=lambda place: (-values[place - 1], place))
 
 
 def _common(first: list[int], second: list[int]) -> list[int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from configs.label_rule import by_label
 
 if TYPE_CHECKING:  # pydantic and jinja2 would cost every `--help` a tenth of a second
     from configs.formats import Formats
@@ -66,21 +67,12 @@ class ScoreRequest:
         """One log probability for every label from one for every continuation: its spellings exclude each other."""
         if not self.labels:
             return list(log_probabilities)
-        sums: list[list[float]] = [[] for _ in range(max(self.labels) + 1)]
-        for label, value in zip(self.labels, log_probabilities, strict=True):
-            sums[label].append(value)
-        return [_log_of_sum(values) for values in sums]
+        return by_label(self.labels, log_probabilities)
 
     @property
     def length(self) -> int:
         """Tokens of the prompt and its longest continuation."""
         return len(self.prompt) + max(map(len, self.continuations))
-
-
-def _log_of_sum(values: Sequence[float]) -> float:
-    """Logarithm of the sum of the exponentials."""
-    most = max(values)
-    return most if len(values) == 1 else most + math.log(math.fsum(math.exp(value - most) for value in values))
 
 
 class Stream(Protocol):

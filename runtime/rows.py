@@ -9,13 +9,13 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
+from configs.accuracy import Accuracy
 from configs.atomic import sha256_text
 from configs.exam import Question, QuestionFormat
 from configs.sheets import SheetRow
 from runtime.answering import weigh
 from runtime.buckets import shared_passages
 from runtime.debias import priors
-from runtime.metrics import Accuracy
 from runtime.report import AnsweredRow
 from runtime.results import Result
 

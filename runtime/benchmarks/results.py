@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from configs.accuracy import Accuracy
 from runtime.benchmarks.subjects import Benchmark
 from runtime.evaluation.answers import Answers
 from runtime.evaluation.exam import Evaluation, accuracy_of
-from runtime.metrics import Accuracy
 
 _LETTERS = "ABCD"
 

@@ -6,8 +6,8 @@ import math
 import statistics
 from dataclasses import dataclass
 
+from configs.accuracy import Accuracy
 from runtime.evaluation.exam import Evaluation, accuracy_of
-from runtime.metrics import Accuracy
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.accuracy import Accuracy, confusion
+from configs.calibration import Forecast
 from configs.column_names import SOURCE, normalised
 from configs.errors import ConfigError
 from configs.exam import parse_label
@@ -14,8 +16,6 @@ from configs.records import cell_text
 from configs.sheets import Sheet, SheetRow, read_questions
 from runtime.arguments import COLUMNS_FLAG
 from runtime.evaluation.answers import Answers, WrittenAnswer
-from runtime.evaluation.calibration import Forecast
-from runtime.metrics import Accuracy, confusion
 
 
 @dataclass(frozen=True, slots=True)

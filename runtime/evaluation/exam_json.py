@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from configs.accuracy import Accuracy
+from configs.calibration import Probabilities
 from runtime.evaluation.bias import flips, median_label_mass, recall_deviation, recalls
-from runtime.evaluation.calibration import Probabilities
 from runtime.evaluation.exam import Evaluation
 from runtime.evaluation.exam_sections import NO_ANSWER, places
 from runtime.evaluation.paired import Comparison
-from runtime.metrics import Accuracy
 
 
 def table(evaluation: Evaluation, probabilities: Probabilities | None, comparison: Comparison | None) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+from configs.calibration import Calibration
 from configs.errors import require
-from runtime.evaluation.calibration import Calibration
 from runtime.evaluation.exam import Evaluation
 from runtime.evaluation.exam_sections import NO_ANSWER, places
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from configs.calibration import Probabilities, measure
 from configs.errors import ConfigError
 from configs.instructions import parse_roles
 from configs.records import JSON
 from configs.sheets import parse_columns
 from runtime.evaluation.answers import read_answers
-from runtime.evaluation.calibration import Probabilities, measure
 from runtime.evaluation.entities import EntityScores, holds_entities, score_entities
 from runtime.evaluation.exam import Evaluation, grade, read_gold
 from runtime.evaluation.exam_json import table

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runtime.metrics import Accuracy
+from configs.accuracy import Accuracy
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from configs.errors import ConfigError
 from configs.exam import Question
+from configs.option_order import movable, reordered
 from runtime.answering import weigh
-from runtime.debias import by_option, movable, orders, plan_orders, priors, reordered
+from runtime.debias import by_option, orders, plan_orders, priors
 
 FOUR = Question("文", "問", ("甲", "乙", "丙", "丁"), 2)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from configs.accuracy import Accuracy
 from configs.exam import Question
-from runtime.metrics import Accuracy
 from tests import tiny
 
 GOLD = "ID,文章,問題,選項1,選項2,選項3,選項4,正確答案\n"

@@ -11,9 +11,9 @@ from configs.errors import ConfigError
 from configs.exam import Question, QuestionFormat, label_ids
 from configs.formats import Formats
 from configs.prompt import PromptFormat
+from configs.spellings import Speller
 from runtime.engine import Engine
 from runtime.scripted import CharacterTokenizer
-from runtime.spellings import Speller
 from tests import tiny
 
 QUESTION = Question("文章。", "問題？", ("甲", "乙", "丙", "丁"), 2)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from configs.accuracy import Accuracy
 from configs.atomic import sha256_text
-from runtime.metrics import Accuracy
 
 _FLOOR = 5e-7
 """Half of the last decimal of the CSV: what a share written as 0.000000 may have been."""

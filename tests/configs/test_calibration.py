@@ -9,9 +9,9 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
+from configs.calibration import Forecast, calibrate, temperature_hint
 from configs.conversations import Entity
 from configs.instructions import Record
-from runtime.evaluation.calibration import Forecast, calibrate, temperature_hint
 from runtime.evaluation.entities import parse_answer, score_entities
 from runtime.evaluation.paired import compare
 from runtime.evaluation.texts import character_f1, normalise, score_texts
