@@ -132,7 +132,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> i
             return interrupted(parser.prog)
         if getattr(args, "debug", False):
             raise
-        return _fail(parser.prog, *_describe(error))
+        return _fail(parser.prog, *describe(error))
 
 
 class _Terminated(BaseException):
@@ -173,7 +173,8 @@ def interrupted(prog: str) -> int:
     return _fail(prog, "interrupted", EXIT_INTERRUPTED)
 
 
-def _describe(error: Exception) -> tuple[str, int]:
+def describe(error: Exception) -> tuple[str, int]:
+    """What a person is told of an error, in one sentence, and the exit code."""
     if isinstance(error, ToolError):
         return f"error: {error}", error.exit_code
     if isinstance(error, OSError):

@@ -38,10 +38,11 @@ def show(events: Iterable[Progress], title: str, *, stream: TextIO | None = None
 class Shower:
     """Shows progress events one by one, for callers that are told of progress instead of asking for it."""
 
-    def __init__(self, title: str, *, stream: TextIO | None = None) -> None:
+    def __init__(self, title: str, *, stream: TextIO | None = None, terminal: bool | None = None) -> None:
+        """`terminal`: whether the stream is one that redraws a line; None asks it."""
         self._title = title
         self._stream = stream or sys.stderr
-        self._terminal = self._stream.isatty()
+        self._terminal = self._stream.isatty() if terminal is None else terminal
         self._start = time.monotonic()
         self._shown_at = self._start if not self._terminal else 0.0
         self._last: Progress | None = None

@@ -22,7 +22,7 @@ from runtime.engine import load_engine
 from runtime.inputs import Setup, SheetFile, fingerprint_of, scoring_identity
 from runtime.interface import Engine, ModelOptions
 from runtime.journal import Journal, journal_path, peek
-from runtime.models import plan_model, question_format
+from runtime.models import ModelPlan, plan_model, question_format
 from runtime.report import AnsweredRow, Columns
 from runtime.results import SCORES, Result
 from runtime.rows import Questions, Summary
@@ -115,8 +115,24 @@ class PredictRun:
         """Key -> what the journal holds; grows while the run goes on."""
         self.refused: Mapping[str, str] = {}
         """Key -> why a question could not be computed; grows likewise."""
+        self.on_measure: Callable[[float], bool] = lambda share: True
+        """Called with 0..1 while questions are measured, which takes seconds for a long sheet; False gives up."""
         self._load = load
+        self._plan: tuple[ModelPlan, QuestionFormat] | None = None
         self._paper: Paper | None = None
+
+    def check_model(self) -> tuple[ModelPlan, QuestionFormat]:
+        """Check the model's files and choose the formats. Only the first call does it.
+
+        Raises:
+            ConfigError: as `plan_model` and `question_format`.
+        """
+        if self._plan is None:
+            plan = plan_model(self.settings.model)
+            labels, note = question_format(plan.formats, self.settings.model)
+            self.notes += [*plan.notes, *([note] if note else [])]
+            self._plan = plan, labels
+        return self._plan
 
     def prepare(self) -> Paper:
         """Check the files and read the sheet: what can be shown before the run begins. Only the first call does it.
@@ -128,18 +144,27 @@ class PredictRun:
             self._paper = self._prepare()
         return self._paper
 
-    def peek(self) -> Mapping[str, Result]:
-        """What the run would find in the journal; nothing is locked or changed.
+    def peek(self) -> None:
+        """Take into `results` what the run would find in the journal; nothing is locked or changed.
 
         Raises:
             ConfigError: the journal is another model's, or not a journal.
         """
         paper = self.prepare()
-        if self.settings.restart:
-            return {}
-        results = peek(journal_path(self.settings.answers.path), paper.identity, SCORES)
-        _forget_other_orders(results, paper.questions.unique, paper.debias)
-        return results
+        if not self.settings.restart:
+            results = peek(journal_path(self.settings.answers.path), paper.identity, SCORES)
+            _forget_other_orders(results, paper.questions.unique, paper.debias)
+            self.results = results
+
+    def rows(self) -> list[AnsweredRow]:
+        """Every row with what is known by now; one that is still to be computed has neither answer nor error."""
+        questions = self.prepare().questions
+        if self.summary:
+            return questions.answered(self.results)
+        return [
+            questions.answered_row(place, self.results.get(key), self.refused.get(key, ""))
+            for place, (_, key) in enumerate(questions.keyed_rows())
+        ]
 
     def rows_of(self, key: str) -> dict[int, AnsweredRow]:
         """The rows that ask one question, by their place, counted from 0, with what is known by now.
@@ -168,9 +193,7 @@ class PredictRun:
 
     def _prepare(self) -> Paper:
         settings = self.settings
-        plan = plan_model(settings.model)
-        labels, note = question_format(plan.formats, settings.model)
-        self.notes += [*plan.notes, *([note] if note else [])]
+        plan, labels = self.check_model()
         sheet = settings.sheet_file.read()
         self.notes += sheet.notes
         output = settings.answers
@@ -232,7 +255,8 @@ class PredictRun:
             self.notes += [note for note in engine.notes if note not in self.notes]
             formats = Formats.from_toml(job.formats)
             assert formats.question is not None
-            yield EngineScorer(engine, Asker(formats, formats.question, engine.tokenizer), debias)
+            asker = Asker(formats, formats.question, engine.tokenizer)
+            yield EngineScorer(engine, asker, debias, self.on_measure)
         finally:
             engine.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,13 @@ if TYPE_CHECKING:
     from runtime.rows import Summary
 
 
+# A sheet's ID may hold what a terminal obeys.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
 def say(text: str) -> None:
     """One sentence to the person."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{_CONTROL.sub('', text)}\n")
     sys.stderr.flush()
 
 

@@ -83,8 +83,9 @@ class Questions:
 
     def answered_row(self, place: int, result: Result | None, reason: str = "") -> AnsweredRow:
         """One row by its place, as it stands while others are still computed; `reason`: why there is no result."""
-        row = self._answered(self.rows[place], self._keys[place], result, {})
-        return AnsweredRow(row.row, None, reason) if reason and not row.answer else row
+        if result is None and self._keys[place] in self.unique:
+            return AnsweredRow(self.rows[place], None, reason)
+        return self._answered(self.rows[place], self._keys[place], result, {})
 
     def answered(self, results: Mapping[str, Result]) -> list[AnsweredRow]:
         """Every row with what was computed for it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from configs.errors import ToolError
@@ -40,20 +40,28 @@ class EngineScorer:
 
     Args:
         debias: key -> in which orders to ask; decided by the whole sheet (`plan_orders`).
+        on_measure: called with 0..1 while the questions are measured; returning False gives up.
     """
 
-    def __init__(self, engine: Engine, asker: Asker, debias: Mapping[str, RowDebias]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        asker: Asker,
+        debias: Mapping[str, RowDebias],
+        on_measure: Callable[[float], bool] = lambda share: True,
+    ) -> None:
         self.too_long: dict[str, str] = {}
         self.failed: dict[str, str] = {}
         self._engine = engine
         self._asker = asker
         self._debias = debias
+        self._on_measure = on_measure
         self._reserved = 0
         self._failures = 0
 
     def again(self, debias: Mapping[str, RowDebias]) -> EngineScorer:
         """The same for other questions, with accounts of its own; the engine keeps the room it has."""
-        other = EngineScorer(self._engine, self._asker, debias)
+        other = EngineScorer(self._engine, self._asker, debias, self._on_measure)
         other._reserved = self._reserved
         return other
 
@@ -70,7 +78,10 @@ class EngineScorer:
         The requests are thrown away and made again bucket by bucket: all of a sheet's would take a gigabyte.
         """
         longest = 0
-        for key, question in ((key, question) for bucket in buckets for key, question in bucket.items()):
+        questions = [(key, question) for bucket in buckets for key, question in bucket.items()]
+        for number, (key, question) in enumerate(questions):
+            if not self._on_measure(number / len(questions)):
+                raise ToolError("the run was given up")
             requests = self._asker.requests(question, self._debias[key], shared=False)  # cuts change no length
             length = max(request.length for request in requests)
             if length > self._engine.context_limit:

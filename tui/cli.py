@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs import errors
-from runtime.arguments import add_model_flags, add_sampling_flags, whole
+from runtime.arguments import add_answer_flags, add_model_flags, add_sampling_flags, whole
 from tui.words import LANGUAGES
 
+PREDICT_HELP = (
+    "Answer a question sheet on a screen: the run, the journal and the CSV are those of `runtime predict`; "
+    "plain narration when a pipe is on either side."
+)
 CHAT_HELP = "Chat with a GGUF model in the terminal; plain text when a pipe is on either side."
 
 
@@ -34,7 +38,22 @@ def build_parser() -> argparse.ArgumentParser:
     add_sampling_flags(chat)
     errors.common_flags(chat)
     chat.set_defaults(handler=chat_command)
+    _add_predict(commands.add_parser("predict", help=PREDICT_HELP, description=PREDICT_HELP))
     return parser
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sheet", type=Path, nargs="?", metavar="SHEET", help="without one you choose on the screen")
+    parser.add_argument(
+        "--output", type=Path, metavar="CSV", help="where the answers go (default: SHEET.answers.csv in this folder)"
+    )
+    add_answer_flags(parser)
+    add_model_flags(parser)
+    parser.add_argument("--lang", choices=LANGUAGES, help="language of the interface (default: the locale's)")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the theme is remembered, as for chats")
+    parser.add_argument("--no-tui", action="store_true", help="plain narration instead of the screen")
+    errors.common_flags(parser)
+    parser.set_defaults(handler=predict_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,3 +68,11 @@ def chat_command(args: argparse.Namespace) -> int:
 
     settings = chat_settings(args)
     return chat(settings, model_loader(settings), no_tui=args.no_tui)
+
+
+def predict_command(args: argparse.Namespace) -> int:
+    """Answer a question sheet, on a screen or with plain narration."""
+    from tui.exam.settings import exam_settings
+    from tui.launch import predict
+
+    return predict(exam_settings(args), no_tui=args.no_tui)

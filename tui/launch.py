@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from configs.errors import ConfigError
+from tui.exam.settings import ExamSettings
 from tui.settings import ChatSettings, Load
 from tui.words import choose
+
+if TYPE_CHECKING:
+    from tui.exam.worker import LoadEngine
 
 _LEAVE_WITHIN_S = 0.5
 
@@ -60,3 +64,44 @@ def chat_on_screen(settings: ChatSettings, load: Load) -> int:
         return gone
 
     return run(ChatApp(worker, keeper), close)
+
+
+def predict(settings: ExamSettings, *, no_tui: bool = False) -> int:
+    """Hold the exam and return the exit code.
+
+    Without a screen this is `runtime predict`: the same run, the same words, the same exit codes.
+
+    Raises:
+        ConfigError: a wrong file or flag, or no sheet is named and there is no screen to choose one on.
+        ToolError: the work failed.
+    """
+    choose(settings.language)
+    if no_tui or not can_show_screen((sys.stdin, sys.stdout, sys.stderr), os.environ):
+        from tui.exam.plain import predict_plainly
+
+        return predict_plainly(settings)
+    from runtime.engine import load_engine
+
+    return predict_on_screen(settings, load_engine)
+
+
+def predict_on_screen(settings: ExamSettings, load: LoadEngine) -> int:
+    """Run the exam room until it is left.
+
+    Raises:
+        ToolError: the model's file is none that can answer.
+    """
+    from tui.chats.preferences import StoredPreferences
+    from tui.exam.worker import ExamWorker
+    from tui.exam_app import ExamApp
+    from tui.house import run
+
+    preferences = StoredPreferences(settings.data_folder)
+    worker = ExamWorker(load)
+
+    def close() -> bool:
+        gone = worker.close(_LEAVE_WITHIN_S)
+        preferences.close()
+        return gone
+
+    return run(ExamApp(worker, settings, preferences), close)

@@ -113,7 +113,7 @@ def test_help_names_what_there_is_and_nothing_else() -> None:
     assert "--web" not in out
     code, out, _ = run_cli("tui.cli", "--help")
     assert code == 0
-    assert "predict" not in out
+    assert "predict" in out
     assert "compare" not in out
 
 

@@ -15,7 +15,7 @@ def imported_by(statement: str) -> set[str]:
 
 
 def test_the_app_imports_nothing_that_only_the_model_needs() -> None:
-    modules = imported_by("import tui.app, tui.launch, tui.plain, tui.settings, tui.worker")
+    modules = imported_by("import tui.app, tui.launch, tui.plain, tui.settings, tui.worker, tui.exam_app")
     assert not modules & {*HEAVY, "pydantic", "jinja2"}  # the first frame waits for none of them
     assert "textual" in modules
 

@@ -24,14 +24,16 @@ class ConfirmScreen(ModalScreen[bool]):
         Binding("n,escape,enter", "answer(False)", "No", id="confirm.no", priority=True),
     ]
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, keys: str = "") -> None:
+        """`keys`: what Y and N do; by default that Y deletes."""
         super().__init__()
         self._question = question
+        self._keys = keys or words().confirm_keys
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="question-card"):
             yield Static(Content(visible(self._question)))
-            yield Static(Content(words().confirm_keys), classes="keys")
+            yield Static(Content(self._keys), classes="keys")
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from tui.words import words
+from tui.words.rows import Row
 
 _BAR_CELLS = 16
 _FULL_FROM = 0.8
@@ -32,8 +35,10 @@ class StatusLine(Widget):
     hint: reactive[str] = reactive("")
     """A sentence for the person, in place of everything else."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Sequence[Row] = ()) -> None:
+        """`keys`: the hints at the right; the chat's own unless given. Those that stay longest come last."""
         super().__init__(id="status-line")
+        self._keys = keys
 
     def render(self) -> Content:
         width = self.size.width
@@ -50,7 +55,7 @@ class StatusLine(Widget):
         if self.speed:
             parts.append(Content.styled(f"{self.speed:.1f} tokens/s", "$foreground 60%"))
         left = _fit(parts, width)
-        return left + _right_hint(width - left.cell_length)
+        return left + _right_hint(self._keys or words().keys_hint, width - left.cell_length)
 
     def _state_part(self) -> Content:
         seconds = f" {self.elapsed_s} s" if self.elapsed_s else ""
@@ -81,12 +86,12 @@ def _fit(parts: list[Content], width: int) -> Content:
     return line
 
 
-def _right_hint(room: int) -> Content:
+def _right_hint(keys: Sequence[Row], room: int) -> Content:
     """The keys, as many as fit on the right; quit and help stay longest."""
-    for first in range(len(words().keys_hint)):
+    for first in range(len(keys)):
         hint = Content("  ").join(
             Content.assemble((key, "bold $primary"), (f" {meaning}", "$foreground 60%"))
-            for key, meaning in words().keys_hint[first:]
+            for key, meaning in keys[first:]
         )
         if hint.cell_length + 3 <= room:
             return Content(" " * (room - hint.cell_length)) + hint

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Row = tuple[str, str]
-"""A key, command or title, and what it does."""
+from tui.words.exam_catalog import ExamWords
+from tui.words.rows import Row as Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,8 @@ class Catalog:
     confirm_keys: str
     rename_title: str
     raw_title: str
+
+    exam: ExamWords
 
     def turns(self, count: int) -> str:
         """Say how many turns: `1 turn`, `2 turns`."""

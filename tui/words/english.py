@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tui.words.catalog import Catalog
+from tui.words.exam_english import EXAM_ENGLISH
 
 ENGLISH = Catalog(
     you="You",
@@ -117,4 +118,5 @@ ENGLISH = Catalog(
     confirm_keys="Y deletes   N or Esc keeps",
     rename_title="Title of the chat",
     raw_title="What the model reads",
+    exam=EXAM_ENGLISH,
 )

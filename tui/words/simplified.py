@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tui.words.catalog import Catalog
+from tui.words.exam_simplified import EXAM_SIMPLIFIED
 
 SIMPLIFIED = Catalog(
     you="你",
@@ -117,4 +118,5 @@ SIMPLIFIED = Catalog(
     confirm_keys="Y 删除   N 或 Esc 保留",
     rename_title="对话的标题",
     raw_title="模型读到的内容",
+    exam=EXAM_SIMPLIFIED,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tui.words.catalog import Catalog
+from tui.words.exam_traditional import EXAM_TRADITIONAL
 
 TRADITIONAL = Catalog(
     you="你",
@@ -117,4 +118,5 @@ TRADITIONAL = Catalog(
     confirm_keys="Y 刪除   N 或 Esc 保留",
     rename_title="對話的標題",
     raw_title="模型讀到的內容",
+    exam=EXAM_TRADITIONAL,
 )

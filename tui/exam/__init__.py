@@ -1,0 +1,1 @@
+"""Chats that outlive the program: a tree of messages, kept in SQLite."""
