@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
-from runtime.metrics import Accuracy
+from configs.accuracy import Accuracy
 
 if TYPE_CHECKING:
     from runtime.report import AnsweredRow

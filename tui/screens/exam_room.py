@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from runtime.metrics import Accuracy
+from configs.accuracy import Accuracy
 from tui.exam.board import FILTERS, Board, Facts
 from tui.exam.pace import Pace
 from tui.exam.settings import ExamSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widget import Widget
 
-from runtime.metrics import Accuracy
+from configs.accuracy import Accuracy
 from tui.words import words
 
 _WIDEST_BAR = 40
