@@ -35,6 +35,11 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         metavar="L.gguf[=WEIGHT]",
         help="a LoRA to plug in; may be repeated",
     )
+    add_loading_flags(group)
+
+
+def add_loading_flags(group: argparse._ArgumentGroup) -> None:
+    """Flags that say how a model is asked and loaded, whichever it is."""
     group.add_argument("--prompt-format", default="", metavar="NAME|FILE", help="default: what the model carries")
     group.add_argument("--question-format", default="", metavar="NAME|FILE", help="default: what the model carries")
     group.add_argument("--threads", type=whole(1, 512), default=0, metavar="N", help="default: physical cores")

@@ -21,15 +21,17 @@ class ChatApp(HouseApp):
     Args:
         worker: not started yet; the chat screen starts it when it can show what it says.
         keeper: holds the chat to begin with.
+        prompt: what to say first; None waits for the person.
     """
 
-    def __init__(self, worker: ChatWorker, keeper: ChatKeeper) -> None:
+    def __init__(self, worker: ChatWorker, keeper: ChatKeeper, prompt: str | None = None) -> None:
         super().__init__(keeper)
         self._worker = worker
         self._keeper = keeper
+        self._prompt = prompt
 
     def get_default_screen(self) -> Screen[None]:
-        return ChatScreen(self._worker, self._keeper)
+        return ChatScreen(self._worker, self._keeper, self._prompt)
 
     def on_talk_screen_load_error(self, event: ChatScreen.LoadError) -> None:
         self.fail(event.error)

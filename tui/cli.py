@@ -7,13 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs import errors
-from runtime.arguments import add_answer_flags, add_model_flags, add_sampling_flags, whole
+from runtime.arguments import (
+    adapter,
+    add_answer_flags,
+    add_loading_flags,
+    add_model_flags,
+    add_sampling_flags,
+    whole,
+)
+from tui.compare.arguments import AddAdapter, AddModel
 from tui.words import LANGUAGES
 
 PREDICT_HELP = (
     "Answer a question sheet on a screen: the run, the journal and the CSV are those of `runtime predict`; "
     "plain narration when a pipe is on either side."
 )
+COMPARE_HELP = "Ask two models the same, a question or a whole sheet, and see where they disagree."
 CHAT_HELP = "Chat with a GGUF model in the terminal; plain text when a pipe is on either side."
 
 
@@ -27,18 +36,13 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument(
         "--resume", nargs="?", type=whole(1), const=0, metavar="ID", help="go on with the newest chat, or with chat ID"
     )
-    chat.add_argument("--lang", choices=LANGUAGES, help="language of the interface (default: the locale's)")
-    chat.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="where the chats are kept (default: TUI_DATA_DIR, or the platform's)",
-    )
-    chat.add_argument("--no-tui", action="store_true", help="plain text instead of the screen")
+    chat.add_argument("-p", "--prompt", metavar="TEXT", help="say this first")
+    _add_screen_flags(chat)
     add_sampling_flags(chat)
     errors.common_flags(chat)
     chat.set_defaults(handler=chat_command)
     _add_predict(commands.add_parser("predict", help=PREDICT_HELP, description=PREDICT_HELP))
+    _add_compare(commands)
     return parser
 
 
@@ -49,11 +53,43 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     )
     add_answer_flags(parser)
     add_model_flags(parser)
-    parser.add_argument("--lang", choices=LANGUAGES, help="language of the interface (default: the locale's)")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the theme is remembered, as for chats")
-    parser.add_argument("--no-tui", action="store_true", help="plain narration instead of the screen")
+    _add_screen_flags(parser)
     errors.common_flags(parser)
     parser.set_defaults(handler=predict_command)
+
+
+def _add_screen_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of every command that has a screen."""
+    parser.add_argument("--lang", choices=LANGUAGES, help="language of the interface (default: the locale's)")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="where chats and choices are kept (default: TUI_DATA_DIR, or the platform's)",
+    )
+    parser.add_argument("--no-tui", action="store_true", help="plain text instead of the screen")
+
+
+def _add_compare(commands: argparse._SubParsersAction[errors.Parser]) -> None:
+    compare = commands.add_parser("compare", help=COMPARE_HELP, description=COMPARE_HELP)
+    compare.add_argument("sheet", nargs="?", type=Path, metavar="SHEET", help="questions to answer; without: texts")
+    group = compare.add_argument_group("models")
+    group.add_argument(
+        "--model", dest="models", action=AddModel, type=Path, default=[], metavar="M.gguf", help="one of the two"
+    )
+    group.add_argument(
+        "--adapter", action=AddAdapter, type=adapter, metavar="L.gguf[=WEIGHT]", help="a LoRA for the --model before it"
+    )
+    add_loading_flags(group)
+    compare.add_argument("--system", metavar="TEXT", help="system prompt (default: each prompt format's own)")
+    compare.add_argument("-p", "--prompt", metavar="TEXT", help="ask this first")
+    compare.add_argument("--sheet-columns", default="", metavar="ROLE=COLUMN,…", help="e.g. passage=文章,choice1=甲")
+    compare.add_argument("--encoding", default="", metavar="NAME", help="of a csv, tsv or json; default: found out")
+    compare.add_argument("--json", action="store_true", help="the result as JSON on standard output, without a screen")
+    _add_screen_flags(compare)
+    add_sampling_flags(compare)
+    errors.common_flags(compare)
+    compare.set_defaults(handler=compare_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,3 +112,11 @@ def predict_command(args: argparse.Namespace) -> int:
     from tui.launch import predict
 
     return predict(exam_settings(args), no_tui=args.no_tui)
+
+
+def compare_command(args: argparse.Namespace) -> int:
+    """Compare two models, on a screen or as plain text."""
+    from tui.compare.settings import compare_settings
+    from tui.compare_launch import compare
+
+    return compare(compare_settings(args), no_tui=args.no_tui, as_json=args.json)

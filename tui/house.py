@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 from textual.app import App, SystemCommand
@@ -42,7 +43,7 @@ class HouseApp(App[None]):
     """
 
     TITLE = APP_NAME
-    CSS_PATH = "styles.tcss"
+    CSS_PATH = Path(__file__).with_name("styles.tcss")  # a name alone would be sought beside the subclass
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="help", priority=True),
         Binding("ctrl+q", "quit", "Quit", id="quit", priority=True),

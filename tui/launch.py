@@ -30,7 +30,7 @@ def chat(settings: ChatSettings, load: Load, *, no_tui: bool = False) -> int:
     if no_tui or not can_show_screen(streams, os.environ):
         from tui.plain import chat_plainly
 
-        if sys.stdin is None:
+        if sys.stdin is None and settings.prompt is None:
             raise ConfigError("standard input is closed", hint="echo 你好 | tui chat --model M.gguf")
         return chat_plainly(settings, load, *streams)
     return chat_on_screen(settings, load)
@@ -63,7 +63,7 @@ def chat_on_screen(settings: ChatSettings, load: Load) -> int:
         keeper.close()
         return gone
 
-    return run(ChatApp(worker, keeper), close)
+    return run(ChatApp(worker, keeper, settings.prompt), close)
 
 
 def predict(settings: ExamSettings, *, no_tui: bool = False) -> int:

@@ -33,8 +33,8 @@ def chat_plainly(settings: ChatSettings, load: Load, stdin: TextIO, stdout: Text
     from runtime.chat import ChatSession
     from tui.opening import open_keeper
 
-    prompt = None if stdin.isatty() else read_prompt(stdin)
-    # What a script pipes in is its own to keep; what a person types is kept, like on the screen.
+    prompt = settings.prompt if settings.prompt is not None or stdin.isatty() else read_prompt(stdin)
+    # What a script asks is its own to keep; what a person types is kept, like on the screen.
     kept = prompt is None or settings.resume is not None
     keeper = open_keeper(settings) if kept else None
     _reconfigure(stdout)

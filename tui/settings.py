@@ -27,6 +27,8 @@ class ChatSettings:
     sampling: Sampling
     system: str | None = None
     """None takes the prompt format's own system text."""
+    prompt: str | None = None
+    """What to say first."""
     resume: int | None = None
     """The chat to go on with; 0 is the newest, None begins a new one."""
     language: str = "en"
@@ -43,16 +45,17 @@ def chat_settings(args: argparse.Namespace) -> ChatSettings:
     """Read the parsed command line.
 
     Raises:
-        ConfigError: a file is missing or not a GGUF, or a text is not UTF-8.
+        ConfigError: a file is missing or not a GGUF, or a text is empty or not UTF-8.
     """
     for path in (args.model, *(path for path, _ in args.adapter)):
         check_gguf(path)
-    for flag, text in (("--system", args.system or ""), *(("--stop", text) for text in args.stop)):
-        check_text(flag, text)
+    for flag, text in (("--system", args.system), ("--prompt", args.prompt), *(("--stop", text) for text in args.stop)):
+        check_text(flag, text or "")
     return ChatSettings(
         options=model_options(args),
         sampling=sampling(args),
         system=args.system,
+        prompt=args.prompt,
         resume=args.resume,
         language=args.lang or language_of(),
         data_folder=data_folder(args.data_dir),

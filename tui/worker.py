@@ -1,13 +1,8 @@
-"""The thread that drives the model: it takes jobs from a queue and only posts messages.
-
-It is a daemon thread of its own, not a Textual worker: Textual's pool is joined at exit, so one
-long call into llama.cpp would keep the person waiting after Ctrl+Q.
-"""
+"""What drives the model, in a thread of its own that only posts messages."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +13,7 @@ from textual.message import Message
 
 from configs.errors import ToolError
 from tui.continuing import Request, continue_reply, messages_of
+from tui.jobs import JobThread
 from tui.messages import (
     AdaptersChanged,
     Forecast,
@@ -44,7 +40,6 @@ _POST_EVERY_S = 0.05
 
 Adapters = tuple[tuple[Path, float], ...]
 Post = Callable[[Message], object]
-Job = Callable[[], None]
 
 
 class Turn:
@@ -79,8 +74,7 @@ class ChatWorker:
         self.adapters = adapters
         """The LoRA files that are plugged in, with their weights."""
         self._load_engine = load
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="chat-worker", daemon=True)
+        self._jobs = JobThread("chat-worker", self._free)
         self._give_up = threading.Event()
         self._turn: Turn | None = None
         self._engine: Engine | None = None
@@ -92,7 +86,7 @@ class ChatWorker:
         """Begin with loading the model."""
         self._post = post
         self.load()
-        self._thread.start()
+        self._jobs.start()
 
     def load(self) -> None:
         """Load the model (again, after it was given up)."""
@@ -125,14 +119,9 @@ class ChatWorker:
         """End everything; say whether the thread was gone within the time."""
         self.give_up_load()
         self.stop()
-        self._jobs.put(None)
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._jobs.close(timeout_s)
 
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
+    def _free(self) -> None:
         if self._engine is not None:
             self._engine.close()
 

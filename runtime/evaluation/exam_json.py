@@ -10,7 +10,7 @@ from configs.calibration import Probabilities
 from runtime.evaluation.bias import flips, median_label_mass, recall_deviation, recalls
 from runtime.evaluation.exam import Evaluation
 from runtime.evaluation.exam_sections import NO_ANSWER, places
-from runtime.evaluation.paired import Comparison
+from runtime.paired import Comparison
 
 
 def table(evaluation: Evaluation, probabilities: Probabilities | None, comparison: Comparison | None) -> dict[str, Any]:

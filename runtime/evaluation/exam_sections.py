@@ -6,8 +6,8 @@ from configs.accuracy import Accuracy
 from configs.calibration import Calibration, Probabilities, TemperatureHint
 from runtime.evaluation.bias import flips, median_label_mass, recall_deviation, recalls
 from runtime.evaluation.exam import Evaluation
-from runtime.evaluation.paired import Comparison
 from runtime.evaluation.sections import Section
+from runtime.paired import Comparison
 
 NO_ANSWER = "-"
 

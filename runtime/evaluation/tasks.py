@@ -18,9 +18,9 @@ from runtime.evaluation.exam import Evaluation, grade, read_gold
 from runtime.evaluation.exam_json import table
 from runtime.evaluation.exam_sections import NO_ANSWER, sections
 from runtime.evaluation.generated import Pairing, pair
-from runtime.evaluation.paired import Comparison, compare
 from runtime.evaluation.sections import Section
 from runtime.evaluation.texts import score_texts
+from runtime.paired import Comparison, compare
 
 Task = Literal["exam", "entities", "text"]
 

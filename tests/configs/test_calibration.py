@@ -13,8 +13,8 @@ from configs.calibration import Forecast, calibrate, temperature_hint
 from configs.conversations import Entity
 from configs.instructions import Record
 from runtime.evaluation.entities import parse_answer, score_entities
-from runtime.evaluation.paired import compare
 from runtime.evaluation.texts import character_f1, normalise, score_texts
+from runtime.paired import compare
 
 
 def forecasts(count: int, *, sharpness: float, seed: int = 0) -> list[Forecast]:

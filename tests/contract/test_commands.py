@@ -12,7 +12,7 @@ COMMANDS = {
     "trainer": {"prepare", "preview", "vocab", "fit"},
     "exporter": {"merge", "adapter", "quantize", "inspect", "verify"},
     "runtime": {"predict", "merge-shards", "generate", "evaluate", "chat", "bench"},
-    "tui": {"chat", "predict"},
+    "tui": {"chat", "predict", "compare"},
 }
 
 

@@ -114,8 +114,45 @@ def test_help_names_what_there_is_and_nothing_else() -> None:
     code, out, _ = run_cli("tui.cli", "--help")
     assert code == 0
     assert "predict" in out
-    assert "compare" not in out
+    assert "compare" in out
 
 
 def test_no_command_is_a_wrong_command() -> None:
     assert run_cli("tui.cli")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("compare", "two models, not no model"),
+        ("compare --model {0}", "two models, not one model"),
+        ("compare --model {0} --model {1} --model {0}", "two models, not 3 models"),
+        ("compare --model {0} --model {0}", "both models are"),
+        ("compare --model {0} --adapter {1} --model {0} --adapter {1}", "both models are"),
+        ("compare --model {0} --model {2}", "not a GGUF"),
+        ("compare --model {0} --model {0}x", "does not exist"),
+        ("compare --model {0} --model {1} {0}x.xlsx", "there is no sheet"),
+        ("compare --model {0} --model {1} {3}", "is a folder"),
+        ("compare --model {0} --model {1} {2} -p x", "--prompt is for texts"),
+        ("compare --adapter {1} --model {0} --model {1}", "belongs to the --model before it"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_one_sentence(tmp_path: Path, gguf: Path, line: str, says: str) -> None:
+    other, text = tmp_path / "other.gguf", tmp_path / "text.txt"
+    other.write_bytes(b"GGUF" + bytes(20))
+    text.write_text("no model")
+    code, _, said = run_cli("tui.cli", *line.format(gguf, other, text, tmp_path).split(), "--no-tui")
+    assert code == 2
+    assert says in said
+    assert "Traceback" not in said
+
+
+def test_adapters_of_a_comparison_go_to_the_model_before_them(tmp_path: Path, gguf: Path) -> None:
+    from tui.compare.settings import compare_settings
+
+    line = f"compare --model {gguf} --model {gguf} --adapter {gguf}=0.5 --adapter {gguf} --threads 3 --seed 4 -p 問"
+    settings = compare_settings(build_parser().parse_args(line.split()))
+    assert [options.adapters for options in settings.models] == [(), ((gguf, 0.5), (gguf, 1.0))]
+    assert [options.threads for options in settings.models] == [3, 3]
+    assert settings.labels == ("模型", "模型 + 模型=0.5 + 模型")
+    assert (settings.sampling.seed, settings.prompt) == (4, "問")

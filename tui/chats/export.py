@@ -23,7 +23,7 @@ def export(chat: Chat, tree: ChatTree, path: Path) -> Path:
     `.json` holds every version of every message, anything else the branch that is shown, in Markdown.
     """
     if path.is_dir():
-        path = _unused(path / f"{file_name(chat.title, chat.id)}.md")
+        path = unused(path / f"{file_name(chat.title, chat.id)}.md")
     write_text(path, as_json(chat, tree) if path.suffix == ".json" else as_markdown(chat, tree))
     return path
 
@@ -60,7 +60,8 @@ def file_name(title: str, chat: int) -> str:
     return name or f"chat-{chat}"
 
 
-def _unused(path: Path) -> Path:
+def unused(path: Path) -> Path:
+    """The path, or the next one with a number that nothing has."""
     number = 2
     found = path
     while found.exists():

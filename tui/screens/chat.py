@@ -16,6 +16,7 @@ from configs.errors import ConfigError
 from runtime.arguments import adapter
 from tui import sampling
 from tui.chats.export import export
+from tui.chats.keeper import ChatKeeper
 from tui.commands import Command, read_command, unescape
 from tui.continuing import messages_of
 from tui.messages import AdaptersChanged, Forecast
@@ -27,6 +28,7 @@ from tui.screens.talk import ModelState
 from tui.widgets.command_hints import CommandHints
 from tui.widgets.prompt_input import PromptInput
 from tui.words import words
+from tui.worker import ChatWorker
 
 _FORECAST_AFTER_S = 0.4
 
@@ -50,10 +52,16 @@ class ChatScreen(BranchScreen):
 
     _forecast_timer: Timer | None = None
 
+    def __init__(self, worker: ChatWorker, keeper: ChatKeeper, say: str | None = None) -> None:
+        super().__init__(worker, keeper)
+        self._say_first = say
+
     def on_mount(self) -> None:
         self._prompt.remember(self.keeper.prompts())
         if self.keeper.tree.leaf is not None:
             self._conversation.show(self.keeper.tree.path())
+        if self._say_first is not None:
+            self._ask(self._say_first)
 
     # Writing and sending
 

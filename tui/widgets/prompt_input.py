@@ -25,7 +25,11 @@ _LONGEST_LINE = 4_000
 
 
 class PromptInput(TextArea):
-    """A text area that grows with what is written, remembers what was sent, and tells a paste from typing."""
+    """A text area that grows with what is written, remembers what was sent, and tells a paste from typing.
+
+    Args:
+        commands: whether Tab completes slash commands.
+    """
 
     @dataclass
     class Sent(Message):
@@ -45,7 +49,7 @@ class PromptInput(TextArea):
 
         step: int
 
-    def __init__(self) -> None:
+    def __init__(self, *, commands: bool = True) -> None:
         super().__init__(
             id="prompt",
             soft_wrap=True,
@@ -53,6 +57,7 @@ class PromptInput(TextArea):
             highlight_cursor_line=False,
             placeholder=words().prompt_placeholder,
         )
+        self._commands = commands
         self.versions_asked = False
         """Whether `[` and `]` choose a version while the prompt is empty: until something else is typed."""
         self._past: list[str] = []
@@ -142,7 +147,7 @@ class PromptInput(TextArea):
         self.insert("\n", maintain_selection_offset=False)
 
     def _tab(self) -> None:
-        names = completions(self.text)
+        names = completions(self.text) if self._commands else []
         if names:
             self.write(f"/{names[0]} ")
         else:

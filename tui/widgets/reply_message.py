@@ -55,6 +55,11 @@ class ReplyMessage(MessageView):
         return self._foot is not None
 
     @property
+    def foot_text(self) -> str:
+        """How it ended, in words; empty while it has not."""
+        return self._foot.text if self._foot is not None else ""
+
+    @property
     def frames_to_wait(self) -> int:
         """Every how many frames to flush: a long text takes longer to paint, and a model needs the processor too."""
         return 1 + len(self._text) // _QUICK_CHARACTERS

@@ -16,7 +16,11 @@ _FULL_FROM = 0.8
 
 
 class StatusLine(Widget):
-    """Draws itself in the width there is, the important part first."""
+    """Draws itself in the width there is, the important part first.
+
+    Args:
+        keys: the keys to name on the right, the most important last.
+    """
 
     state: reactive[str] = reactive("")
     """What the model does, in a word."""

@@ -14,18 +14,23 @@ LANGUAGES: dict[str, Catalog] = {"zh-Hant": TRADITIONAL, "zh-Hans": SIMPLIFIED, 
 APP_NAME = "lora2edge"
 
 _TRADITIONAL_PLACES = ("tw", "hk", "mo", "hant")
-_chosen = ENGLISH
+_chosen = "en"
 
 
 def words() -> Catalog:
     """The catalog of the chosen language."""
+    return LANGUAGES[_chosen]
+
+
+def language() -> str:
+    """The chosen language, one of `LANGUAGES`."""
     return _chosen
 
 
-def choose(language: str) -> None:
+def choose(name: str) -> None:
     """Speak this language, one of `LANGUAGES`."""
     global _chosen  # noqa: PLW0603  one interface a process
-    _chosen = LANGUAGES[language]
+    _chosen = name
 
 
 def language_of(environment: Mapping[str, str] = os.environ) -> str:
