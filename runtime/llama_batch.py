@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
-import numpy as np
-
+from runtime.llama_arrays import np
 from runtime.llama_library import api
 from runtime.llama_model import MAX_SEQUENCES
 

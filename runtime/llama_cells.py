@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from configs.errors import ToolError
+from runtime.llama_arrays import np
 from runtime.llama_batch import SequenceBatch
 from runtime.llama_context import AbortedError, Logits
 from runtime.llama_library import api, last_error

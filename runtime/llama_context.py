@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from configs.errors import ToolError
+from runtime.llama_arrays import np, npt
 from runtime.llama_batch import SequenceBatch
 from runtime.llama_library import api, last_error
 from runtime.llama_model import LlamaModel

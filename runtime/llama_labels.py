@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from configs.errors import ToolError
+from runtime.llama_arrays import np
 from runtime.llama_context import MAX_OUTPUTS, Block, Logits
 
 

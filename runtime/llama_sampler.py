@@ -6,10 +6,9 @@ import ctypes
 import secrets
 from collections.abc import Sequence
 
-import numpy as np
-
 from configs.errors import ConfigError, ToolError
 from runtime.interface import Sampling
+from runtime.llama_arrays import np
 from runtime.llama_context import Logits
 from runtime.llama_library import api
 from runtime.llama_model import LlamaModel

@@ -6,10 +6,12 @@ import json
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import configs
+import runtime
 
 HEAVY = {
     "torch", "transformers", "peft", "deepspeed", "pandas", "llama_cpp", "datasets", "accelerate", "bitsandbytes", "numpy",
@@ -65,3 +67,16 @@ def test_only_named_modules_load_llama_cpp():
     """llama.cpp has one door in runtime and one in exporter; the import contract names them too."""
     code = "import exporter.pipeline, exporter.plan, runtime.chat, runtime.journal, runtime.report, runtime.scripted"
     assert "llama_cpp" not in loaded_by(code)
+
+
+@pytest.mark.parametrize(
+    "module", sorted(path.stem for path in Path(runtime.__path__[0]).glob("llama_*.py") if path.stem != "llama_child")
+)
+def test_numpy_is_loaded_after_llama_cpp(module):
+    """The other order ends the process on some CUDA builds: see `runtime.llama_arrays`."""
+    code = (
+        f"import sys, runtime.{module}\n"
+        "order = [name for name in sys.modules if name in ('llama_cpp.llama_cpp', 'numpy')]\n"
+        "assert order in ([], ['llama_cpp.llama_cpp'], ['llama_cpp.llama_cpp', 'numpy']), order"
+    )
+    loaded_by(code)
