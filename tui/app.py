@@ -46,5 +46,6 @@ class ChatApp(HouseApp):
             yield SystemCommand(*words().palette["stop"], screen.action_stop)
             yield SystemCommand(*words().palette["regen"], screen.action_regenerate)
             yield SystemCommand(*words().palette["continue"], screen.action_continue)
+            yield SystemCommand(*words().palette["model"], screen.action_models)
             yield SystemCommand(*words().palette["raw"], screen.action_raw)
         yield from super().get_system_commands(screen)

@@ -100,10 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def chat_command(args: argparse.Namespace) -> int:
     """Chat, on a screen or as plain text."""
     from tui.launch import chat
-    from tui.settings import chat_settings, model_loader
+    from tui.settings import Models, chat_settings
 
     settings = chat_settings(args)
-    return chat(settings, model_loader(settings), no_tui=args.no_tui)
+    return chat(settings, Models(settings.options), no_tui=args.no_tui)
 
 
 def predict_command(args: argparse.Namespace) -> int:

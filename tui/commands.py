@@ -15,12 +15,13 @@ ARGUMENTS = {
     "system": "[TEXT|-]",
     "set": "[NAME VALUE]",
     "adapter": "[FILE[=WEIGHT]|-]",
+    "model": "[FILE]",
     "read": "FILE",
 }
 """What a command takes after its name."""
 NAMES = (
     "help", "new", "clear", "chats", "rename", "export", "regen", "continue", "edit", "copy", "system", "set",
-    "adapter", "read", "raw", "think", "quit",
+    "model", "adapter", "read", "raw", "think", "quit",
 )  # fmt: skip
 """Every command, in the order of the help."""
 

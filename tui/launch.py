@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from configs.errors import ConfigError
 from tui.exam.settings import ExamSettings
-from tui.settings import ChatSettings, Load
+from tui.settings import ChatSettings, Models
 from tui.words import choose
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LEAVE_WITHIN_S = 0.5
 
 
-def chat(settings: ChatSettings, load: Load, *, no_tui: bool = False) -> int:
+def chat(settings: ChatSettings, models: Models, *, no_tui: bool = False) -> int:
     """Hold the chat and return the exit code.
 
     Raises:
@@ -32,8 +32,8 @@ def chat(settings: ChatSettings, load: Load, *, no_tui: bool = False) -> int:
 
         if sys.stdin is None and settings.prompt is None:
             raise ConfigError("standard input is closed", hint="echo 你好 | tui chat --model M.gguf")
-        return chat_plainly(settings, load, *streams)
-    return chat_on_screen(settings, load)
+        return chat_plainly(settings, models.first, *streams)
+    return chat_on_screen(settings, models)
 
 
 def can_show_screen(streams: Sequence[TextIO | None], environment: Mapping[str, str]) -> bool:
@@ -44,7 +44,7 @@ def can_show_screen(streams: Sequence[TextIO | None], environment: Mapping[str, 
     return environment.get("TERM") != "dumb" and all(stream is not None and stream.isatty() for stream in streams)
 
 
-def chat_on_screen(settings: ChatSettings, load: Load) -> int:
+def chat_on_screen(settings: ChatSettings, models: Models) -> int:
     """Run the app until it is left.
 
     Raises:
@@ -56,7 +56,7 @@ def chat_on_screen(settings: ChatSettings, load: Load) -> int:
     from tui.worker import ChatWorker
 
     keeper = open_keeper(settings)
-    worker = ChatWorker(load, adapters=settings.options.adapters)
+    worker = ChatWorker(models)
 
     def close() -> bool:
         gone = worker.close(_LEAVE_WITHIN_S)

@@ -44,6 +44,30 @@ class LoadFailed(Message):
 
 
 @dataclass
+class ModelSwitched(Message):
+    """Another model answers from here on."""
+
+    label: str
+    context_size: int
+    """Tokens."""
+    notes: tuple[str, ...]
+    """What a person should know about how it was loaded."""
+    prompt_format: PromptFormat
+    lost_adapters: bool
+    """Whether the model before had adapters, which the new one has not."""
+
+
+@dataclass
+class SwitchFailed(Message):
+    """The model stays what it was."""
+
+    reason: str
+    """Empty where the person gave the load up."""
+    loaded: bool
+    """Whether it is loaded."""
+
+
+@dataclass
 class AdaptersChanged(Message):
     """Other adapters are plugged in, or they could not be."""
 

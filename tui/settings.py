@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from configs.errors import ConfigError
@@ -17,6 +17,10 @@ Load = Callable[[Callable[[float], bool]], Engine]
 """Loads the model, reporting 0..1; the callback's False gives the load up."""
 
 GGUF_MAGIC = b"GGUF"
+
+
+def _load(options: ModelOptions, on_progress: Callable[[float], bool]) -> Engine:
+    return load_engine(options, on_progress=on_progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,48 @@ def chat_settings(args: argparse.Namespace) -> ChatSettings:
     )
 
 
-def model_loader(settings: ChatSettings) -> Load:
-    """Return what loads the model of `settings`."""
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a chat: the one to begin with, and what it takes to load another in its place.
 
-    def load(on_progress: Callable[[float], bool]) -> Engine:
-        return load_engine(settings.options, on_progress=on_progress)
+    Args:
+        load: what loads a model (a test's may play a script).
+    """
 
-    return load
+    options: ModelOptions
+    load: Callable[[ModelOptions, Callable[[float], bool]], Engine] = _load
+
+    def first(self, on_progress: Callable[[float], bool]) -> Engine:
+        """Load the model to begin with."""
+        return self.load(self.options, on_progress)
+
+    def other(self, path: Path) -> Load:
+        """What loads another model, as the first one was loaded, but asked in the format that it carries itself.
+
+        The format of the command line was chosen for another file: it is taken only where the file carries none.
+
+        Raises:
+            ConfigError: it is no GGUF.
+        """
+        check_gguf(path)
+        given = replace(self.options, model=path, adapters=())
+        own = replace(given, prompt_format="", question_format="")
+
+        def load(on_progress: Callable[[float], bool]) -> Engine:
+            try:
+                return self.load(own, on_progress)
+            except ConfigError:
+                if given == own:
+                    raise
+            return self.load(given, on_progress)
+
+        return load
+
+    def fit_together(self, first: Path, second: Path) -> bool:
+        """Whether the memory holds both files at once. Imports what the first frame must not wait for."""
+        from runtime.compare import fit_together
+
+        return fit_together([ModelOptions(model=first), ModelOptions(model=second)])
 
 
 def check_gguf(path: Path) -> None:

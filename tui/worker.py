@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -21,17 +22,19 @@ from tui.messages import (
     LoadGivenUp,
     LoadProgress,
     ModelReady,
+    ModelSwitched,
     ReplyEnded,
     ReplyFailed,
     ReplyFigures,
     ReplyStarted,
     ReplyText,
+    SwitchFailed,
 )
 
 if TYPE_CHECKING:
     from runtime.chat import ChatSession, Reply
     from runtime.engine import Engine, Stream
-    from tui.settings import Load
+    from tui.settings import Load, Models
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +73,13 @@ class ChatWorker:
     conversation: every request brings its history.
     """
 
-    def __init__(self, load: Load, *, adapters: Adapters = ()) -> None:
-        self.adapters = adapters
+    def __init__(self, models: Models) -> None:
+        self.adapters: Adapters = models.options.adapters
         """The LoRA files that are plugged in, with their weights."""
-        self._load_engine = load
+        self.model = models.options.model
+        """The file of the model that answers."""
+        self._models = models
+        self._load_engine: Load = models.first
         self._jobs = JobThread("chat-worker", self._free)
         self._give_up = threading.Event()
         self._turn: Turn | None = None
@@ -96,6 +102,11 @@ class ChatWorker:
     def give_up_load(self) -> None:
         """End loading; `LoadGivenUp` follows."""
         self._give_up.set()
+
+    def switch(self, path: Path) -> None:
+        """Let another model answer from here on; `ModelSwitched` or `SwitchFailed` follows."""
+        self._give_up.clear()
+        self._jobs.put(lambda: self._switch(path))
 
     def ask(self, request: Request) -> None:
         """Send a message; one that comes while the model loads is answered after."""
@@ -126,16 +137,58 @@ class ChatWorker:
             self._engine.close()
 
     def _load(self) -> None:
-        from runtime.chat import ChatSession
-
         try:
-            self._engine = self._load_engine(self._report_load)
-            self._session = ChatSession(self._engine)
+            self._load_or_raise()
         except Exception as error:  # noqa: BLE001  the edge of the thread: the screen decides
             given_up = self._give_up.is_set()
             self._post(LoadGivenUp() if given_up else LoadFailed(error))
         else:
+            assert self._engine is not None
             self._post(ModelReady(self._engine.context_size, self._engine.notes, self._engine.formats.prompt))
+
+    def _load_or_raise(self) -> None:
+        from runtime.chat import ChatSession
+
+        self._engine = self._load_engine(self._report_load)
+        self._session = ChatSession(self._engine)
+        self._last_history = []
+
+    def _switch(self, path: Path) -> None:
+        """Load another model; the one that answers now stays until that has gone well, where the memory holds both."""
+        before, before_loads = self._engine, self._load_engine
+        try:
+            load = self._models.other(path)
+            if before is not None and not self._models.fit_together(self.model, path):
+                self._engine = self._session = None
+                before.close()
+            self._load_engine = load
+            self._load_or_raise()
+        except Exception as error:  # noqa: BLE001  the edge of the thread: the screen decides
+            self._load_engine = before_loads
+            self._go_back(before is not None, "" if self._give_up.is_set() else str(error))
+            return
+        if before is not None and before is not self._engine:
+            before.close()
+        lost = bool(self.adapters)
+        self.model, self.adapters = path, ()
+        engine = self._engine
+        assert engine is not None
+        label = path.name.removesuffix(".gguf")
+        self._post(ModelSwitched(label, engine.context_size, engine.notes, engine.formats.prompt, lost))
+
+    def _go_back(self, had_engine: bool, reason: str) -> None:
+        """Say so, when the old model has been loaded again where it had to make room."""
+        if self._engine is None and had_engine:
+            self._give_up.clear()
+            with contextlib.suppress(Exception):  # the next message loads it, or says what is wrong
+                self._load_or_raise()
+                self._plug_again()
+        self._post(SwitchFailed(reason, loaded=self._engine is not None))
+
+    def _plug_again(self) -> None:
+        """What was plugged in while one chatted is not what the command line named."""
+        if self._engine is not None:
+            self._engine.set_adapters(self.adapters)
 
     def _report_load(self, fraction: float) -> bool:
         self._post(LoadProgress(fraction))

@@ -20,7 +20,7 @@ from tui.chats.folder import data_folder
 from tui.launch import chat
 from tui.opening import open_keeper
 from tui.screens.chat import ChatScreen
-from tui.settings import ChatSettings, Load
+from tui.settings import ChatSettings, Load, Models
 from tui.worker import ChatWorker
 
 MODEL = Path("scripted.gguf")
@@ -38,6 +38,12 @@ class GatedEngine(ScriptedEngine):
             if on_progress and not on_progress(0.4):
                 raise ToolError("the load was given up")
         return self
+
+
+def models(engine: ScriptedEngine, options: ModelOptions, *, error: Exception | None = None) -> Models:
+    """One model, whichever is asked for."""
+    load = loader(engine, error=error)
+    return Models(options, lambda _, on_progress: load(on_progress))
 
 
 def loader(engine: ScriptedEngine, *, error: Exception | None = None) -> Load:
@@ -69,7 +75,7 @@ def chat_app(
         resume=resume,
         data_folder=folder,
     )
-    return ChatApp(ChatWorker(loader(engine, error=error)), open_keeper(settings))
+    return ChatApp(ChatWorker(models(engine, settings.options, error=error)), open_keeper(settings))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,7 +118,7 @@ def _chat(args: argparse.Namespace) -> int:
     if args.crash:
         ChatScreen.on_mount = lambda self: 1 / 0  # type: ignore[method-assign]
     error = errors.ConfigError(args.load_error) if args.load_error else None
-    return chat(settings, loader(engine, error=error), no_tui=args.no_tui)
+    return chat(settings, models(engine, settings.options, error=error), no_tui=args.no_tui)
 
 
 if __name__ == "__main__":

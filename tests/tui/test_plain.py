@@ -12,7 +12,7 @@ from configs.errors import ConfigError, ToolError
 from runtime.arguments import read_prompt
 from runtime.engine import ModelOptions, Sampling
 from runtime.scripted import ScriptedEngine
-from tests.tui.scripted import loader
+from tests.tui.scripted import loader, models
 from tui.chats.store import ChatStore
 from tui.launch import can_show_screen, chat
 from tui.plain import chat_plainly
@@ -110,7 +110,7 @@ def test_a_screen_needs_three_terminals(without: int | None) -> None:
 def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(ConfigError, match="closed"):
-        chat(SETTINGS, loader(ScriptedEngine(["x"])))
+        chat(SETTINGS, models(ScriptedEngine(["x"]), SETTINGS.options))
 
 
 def test_what_is_typed_is_kept_and_what_is_piped_goes_on_only_when_asked_to(tmp_path: Path) -> None:

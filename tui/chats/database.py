@@ -50,6 +50,8 @@ _VERSIONS = (
         INSERT INTO message_index(rowid, content) VALUES (new.id, new.content);
     END;
     """,
+    # Which model a reply is by; empty where an earlier version wrote it.
+    "ALTER TABLE messages ADD COLUMN model TEXT NOT NULL DEFAULT '';",
 )
 
 

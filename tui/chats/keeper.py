@@ -166,12 +166,12 @@ class ChatKeeper:
         return reply
 
     def _add(self, parent: int | None, role: str, content: str, state: State) -> StoredMessage:
-        chat = self.chat
+        chat, model = self.chat, self.model if role == "assistant" else ""
         message = None
         if chat is not None and (parent is None or parent > 0):
-            message = self._try(lambda: self.store.add_message(chat, parent, role, content, state), None)  # type: ignore[arg-type]
+            message = self._try(lambda: self.store.add_message(chat, parent, role, content, state, model), None)  # type: ignore[arg-type]
         if message is None:
-            message = StoredMessage(self._unsaved_id, parent, role, content, state, created=time.time())  # type: ignore[arg-type]
+            message = StoredMessage(self._unsaved_id, parent, role, content, state, created=time.time(), model=model)  # type: ignore[arg-type]
             self._unsaved_id -= 1
         self.tree.add(message)
         self.tree.leaf = message.id

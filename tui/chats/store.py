@@ -58,16 +58,22 @@ class ChatStore:
         return int(row.lastrowid or 0)
 
     def add_message(
-        self, chat: int, parent: int | None, role: Literal["user", "assistant"], content: str, state: State = "done"
+        self,
+        chat: int,
+        parent: int | None,
+        role: Literal["user", "assistant"],
+        content: str,
+        state: State = "done",
+        model: str = "",
     ) -> StoredMessage:
         """Add a message and make it the newest of the branch that is shown."""
         now = time.time()
         with self._transaction():
             row = self._connection.execute(
-                "INSERT INTO messages(chat, parent, role, content, state, created) VALUES (?, ?, ?, ?, ?, ?)",
-                (chat, parent, role, content, state, now),
+                "INSERT INTO messages(chat, parent, role, content, state, created, model) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (chat, parent, role, content, state, now, model),
             )
-            message = StoredMessage(int(row.lastrowid or 0), parent, role, content, state, created=now)
+            message = StoredMessage(int(row.lastrowid or 0), parent, role, content, state, created=now, model=model)
             self._connection.execute("UPDATE chats SET leaf = ?, updated = ? WHERE id = ?", (message.id, now, chat))
         return message
 
@@ -119,11 +125,15 @@ class ChatStore:
     def tree(self, chat: int) -> ChatTree:
         """All messages of a chat."""
         tree = ChatTree()
-        for row in self._connection.execute("SELECT * FROM messages WHERE chat = ? ORDER BY id", (chat,)):
-            state: State = "stopped" if row["state"] == "writing" else row["state"]  # who wrote it was killed
-            tree.add(
-                StoredMessage(row["id"], row["parent"], row["role"], row["content"], state, row["foot"], row["created"])
-            )
+        rows = self._connection.execute(
+            "SELECT id, parent, role, content, state, foot, created, model FROM messages WHERE chat = ? ORDER BY id",
+            (chat,),
+        )
+        for row in rows:
+            message = StoredMessage(*row)
+            if message.state == "writing":  # who wrote it was killed
+                message.state = "stopped"
+            tree.add(message)
         row = self._connection.execute("SELECT leaf FROM chats WHERE id = ?", (chat,)).fetchone()
         tree.leaf = row["leaf"] if row is not None and row["leaf"] in tree.messages else None
         return tree

@@ -25,6 +25,8 @@ class StoredMessage:
     """What a failure said."""
     created: float = 0.0
     """Seconds since 1970, UTC."""
+    model: str = ""
+    """Whose reply it is; empty for questions, and where nobody knows any more."""
 
 
 @dataclass(slots=True)

@@ -17,12 +17,14 @@ from runtime.arguments import adapter
 from tui import sampling
 from tui.chats.export import export
 from tui.chats.keeper import ChatKeeper
+from tui.chats.models import PREFERENCE, remembered
 from tui.commands import Command, read_command, unescape
 from tui.continuing import messages_of
 from tui.messages import AdaptersChanged, Forecast
 from tui.screens.branches import BranchScreen
 from tui.screens.chat_list import ChatListScreen
 from tui.screens.help import HelpScreen, chat_rows
+from tui.screens.model_list import ModelListScreen
 from tui.screens.raw import RawScreen
 from tui.screens.talk import ModelState
 from tui.widgets.command_hints import CommandHints
@@ -40,6 +42,7 @@ class ChatScreen(BranchScreen):
         Binding("escape", "stop", "Stop", id="chat.stop"),
         Binding("ctrl+l", "new_conversation", "New chat", id="chat.new", priority=True),
         Binding("ctrl+o", "chats", "Chats", id="chat.list", priority=True),
+        Binding("f3", "models", "Models", id="chat.models", priority=True),
         Binding("ctrl+t", "fold_thoughts", "Thoughts", id="chat.thoughts", priority=True),
         Binding("pageup", "scroll_page(-1)", "Scroll up", id="chat.up", priority=True),
         Binding("pagedown", "scroll_page(1)", "Scroll down", id="chat.down", priority=True),
@@ -71,9 +74,9 @@ class ChatScreen(BranchScreen):
         command = read_command(event.text)
         if command is not None:
             self._do(command)
-        elif self._replying:
+        elif self._replying or self._switching:
             self._prompt.give_back(event.text)
-            self._hint(words().still_writing)
+            self._hint(words().still_writing if self._replying else words().needs_model)
         elif self._editing is not None:
             question, self._editing = self._editing, None
             self._end_hint()
@@ -126,6 +129,7 @@ class ChatScreen(BranchScreen):
             "copy": self._copy,
             "system": self._system,
             "set": self._set,
+            "model": self._model_named,
             "adapter": self._adapter,
             "read": self._read,
             "raw": lambda _: self.action_raw(),
@@ -175,6 +179,18 @@ class ChatScreen(BranchScreen):
         self._conversation.add_note(words().sampling_is.format(values=sampling.described(self.keeper.sampling)))
         if not name:
             self._conversation.add_note(words().sampling_names.format(names=", ".join(sampling.NAMES)))
+
+    def _model_named(self, path: str) -> None:
+        """Let another model answer; without a path, choose one."""
+        if path:
+            self._switch(Path(path).expanduser())
+        else:
+            self.action_models()
+
+    def action_models(self) -> None:
+        """Choose from the models beside this one and those used before."""
+        recent = remembered(self.keeper.preference(PREFERENCE))
+        self.app.push_screen(ModelListScreen(self._worker.model, recent), self._switch)
 
     def _adapter(self, argument: str) -> None:
         """Plug a LoRA file in, beside those that are; the model stays loaded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -13,9 +14,20 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from tui.chats.keeper import ChatKeeper
+from tui.chats.models import PREFERENCE, with_newest
 from tui.chats.tree import STATES, State, StoredMessage
 from tui.continuing import Request
-from tui.messages import LoadFailed, LoadProgress, ModelReady, ReplyEnded, ReplyFailed, ReplyStarted, ReplyText
+from tui.messages import (
+    LoadFailed,
+    LoadProgress,
+    ModelReady,
+    ModelSwitched,
+    ReplyEnded,
+    ReplyFailed,
+    ReplyStarted,
+    ReplyText,
+    SwitchFailed,
+)
 from tui.stopwatch import Stopwatch
 from tui.widgets.command_hints import CommandHints
 from tui.widgets.conversation import Conversation
@@ -59,6 +71,8 @@ class TalkScreen(Screen[None]):
         self._prompt_format: PromptFormat | None = None
         self._turn = 0
         self._reply: ReplyMessage | None = None
+        self._switching = ""
+        """The model that is being loaded in place of the one that answered; empty for none."""
         self._dropped_turns = 0
         self._prompt_tokens = 0
         self._kept_tokens = 0
@@ -154,6 +168,20 @@ class TalkScreen(Screen[None]):
         elif self._replying:
             self._worker.stop()
 
+    def _switch(self, path: Path | None) -> None:
+        """Load another model; the chat goes on with it."""
+        if path is None or (self._model is ModelState.READY and path.absolute() == self._worker.model.absolute()):
+            return
+        if self._replying:
+            self._hint(words().still_writing)
+        elif self._model is ModelState.LOADING:
+            self._hint(words().needs_model)
+        else:
+            self._model = ModelState.LOADING
+            self._switching = path.name.removesuffix(".gguf")
+            self._worker.switch(path)
+            self._enter(words().switching.format(model=self._switching))
+
     def _begin(self) -> None:
         """Show the keeper's chat from its end; whatever was being said is for nobody."""
         self._worker.stop()
@@ -183,11 +211,35 @@ class TalkScreen(Screen[None]):
 
     def on_model_ready(self, event: ModelReady) -> None:
         self._model = ModelState.READY
+        self.keeper.prefer(PREFERENCE, with_newest(self.keeper.preference(PREFERENCE), self._worker.model))
         self._prompt_format = event.prompt_format
         self._status.load_fraction = None
         self._status.context_size = event.context_size
         for note in event.notes:
             self._conversation.add_note(note)
+        self._enter(words().reading if self._replying else words().ready)
+
+    def on_model_switched(self, event: ModelSwitched) -> None:
+        self._switching = ""
+        self.keeper.model = event.label
+        self._conversation.name_model(event.label)
+        self.query_one(TitleBar).name_model(event.label)
+        self._conversation.add_note(words().switched.format(model=event.label))
+        if event.lost_adapters:
+            self._conversation.add_note(words().switched_adapters)
+        self._status.context_used = self._kept_tokens = 0
+        self.on_model_ready(ModelReady(event.context_size, event.notes, event.prompt_format))
+
+    def on_switch_failed(self, event: SwitchFailed) -> None:
+        self._status.load_fraction = None
+        said = words().switch_failed if event.reason else words().switch_given_up
+        self._conversation.add_note(said.format(model=self._switching, reason=event.reason))
+        self._switching = ""
+        if not event.loaded:
+            self.on_load_given_up()
+            return
+        self._model = ModelState.READY
+        self._conversation.add_note(words().still_there.format(model=self.keeper.model))
         self._enter(words().reading if self._replying else words().ready)
 
     def on_load_given_up(self) -> None:

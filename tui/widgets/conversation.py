@@ -51,6 +51,10 @@ class Conversation(VerticalScroll, can_focus=False):
     def on_mount(self) -> None:
         self.anchor()
 
+    def name_model(self, label: str) -> None:
+        """Another model answers from here on."""
+        self._model_label = label
+
     @property
     def _messages(self) -> Vertical:
         return self.query_one("#messages", Vertical)
@@ -123,10 +127,8 @@ class Conversation(VerticalScroll, can_focus=False):
         return self._reply(message)
 
     def _reply(self, message: StoredMessage) -> ReplyMessage:
-        width = self.scrollable_content_region.width
-        return ReplyMessage(
-            self._model_label, message, width=width, version=self._version_of(message), folded=self._folded
-        )
+        width, label = self.scrollable_content_region.width, message.model or self._model_label
+        return ReplyMessage(label, message, width=width, version=self._version_of(message), folded=self._folded)
 
     def _older_note(self) -> list[Static]:
         if not self._above:

@@ -17,6 +17,10 @@ class TitleBar(Horizontal):
         super().__init__(id="title-bar")
         self._model_label = model_label
 
+    def name_model(self, label: str) -> None:
+        """Show another model's name."""
+        self.query_one("#title-model", Static).update(Content(label))
+
     def compose(self) -> ComposeResult:
         yield Static(Content(APP_NAME), id="title-app")
         yield Static(Content(self._model_label), id="title-model")

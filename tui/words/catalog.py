@@ -87,6 +87,17 @@ class Catalog:
     delete_question: str
     confirm_keys: str
     rename_title: str
+    models_title: str
+    models_search: str
+    models_keys: str
+    models_none: str
+    models_reading: str
+    switching: str
+    switched: str
+    switched_adapters: str
+    switch_failed: str
+    switch_given_up: str
+    still_there: str
     raw_title: str
 
     exam: ExamWords
