@@ -7,17 +7,20 @@ dialogue its last turns. Raw text is put end to end and cut into blocks of `max_
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
+from configs.atomic import sha256_text
 from configs.errors import ConfigError
 from configs.exam import Question
 from configs.formats import Formats
 from configs.prompt import Message
 from trainer.blocks import TextBlocks
-from trainer.datasets.folder import Row
+from trainer.datasets.folder import TOKENS_FOLDER, Row, RowFile
 from trainer.replies import Encoded, Span, encode_conversation
 from trainer.tokenizer import SentencePieceTokenizer
 
@@ -58,34 +61,46 @@ def encode_rows(
     formats: Formats,
     tokenizer: SentencePieceTokenizer,
     max_length: int,
-    folder: Path | None = None,
+    kept: Path | None = None,
 ) -> list[Example]:
     """Encode all rows: the conversations in their order, then the blocks of the raw text.
 
     Args:
-        folder: where the ids of raw text are kept while they are used.
+        kept: where the ids of raw text stay for the next run (see `TextBlocks`).
 
     Raises:
         ConfigError: rows that do not fit `max_length` however shortened, all counted and the first few named.
     """
     examples: list[Example] = []
     too_long: list[str] = []
-    texts = TextBlocks(max_length, folder)
-    for row in rows:
-        if row.text:
-            texts.add(row.id, tokenizer.document(row.text))
-        elif encoded := encode_row(row, formats, tokenizer, max_length):
-            examples += encoded
-        else:
-            too_long.append(row.id)
-    if too_long:
-        named = ", ".join(too_long[:_NAMED_ROWS]) + (", …" if len(too_long) > _NAMED_ROWS else "")
-        raise ConfigError(
-            f"{len(too_long)} rows do not fit training.max_length = {max_length} even when shortened: {named}",
-            hint=f"raise it, or let `trainer prepare --model BASE --max-length {max_length}` leave those rows out",
-        )
-    # Nothing stands before a block's first token that it could be told from.
-    return examples + [Example(name, ids, ((1, len(ids)),)) for name, ids in texts.blocks() if len(ids) > 1]
+    with TextBlocks(max_length, tokenizer.document, kept) as texts:
+        for row in rows:
+            if row.text:
+                texts.add(row.id, row.text)
+            elif encoded := encode_row(row, formats, tokenizer, max_length):
+                examples += encoded
+            else:
+                too_long.append(row.id)
+        if too_long:
+            named = ", ".join(too_long[:_NAMED_ROWS]) + (", …" if len(too_long) > _NAMED_ROWS else "")
+            raise ConfigError(
+                f"{len(too_long)} rows do not fit training.max_length = {max_length} even when shortened: {named}",
+                hint=f"raise it, or let `trainer prepare --model BASE --max-length {max_length}` leave those rows out",
+            )
+        # Nothing stands before a block's first token that it could be told from.
+        return examples + [Example(name, ids, ((1, len(ids)),)) for name, ids in texts.blocks() if len(ids) > 1]
+
+
+def tokens_file(data: Path, work: Path, rows: RowFile, tokenizer: SentencePieceTokenizer) -> Path:
+    """Where the ids of the raw text in these rows are kept; the name tells rows, tokenizer and what makes ids of them.
+
+    Args:
+        data: the dataset folder: so that another run finds them.
+        work: where they are kept if that folder is somebody else's.
+    """
+    identity = " ".join([rows.sha256, tokenizer.sha256, version("sentencepiece")])
+    folder = data if os.access(data, os.W_OK) else work
+    return folder / TOKENS_FOLDER / f"{sha256_text(identity)[:16]}.ids"
 
 
 def encode_row(row: Row, formats: Formats, tokenizer: SentencePieceTokenizer, max_length: int) -> list[Example]:

@@ -80,7 +80,7 @@ def run(job: Job, reporter: Reporter) -> None:
     """Read, encode, load, train, write."""
     from trainer.datasets.folder import read_dataset
     from trainer.evaluation import make_probes
-    from trainer.examples import encode_rows
+    from trainer.examples import encode_rows, tokens_file
     from trainer.finish import Finish, write_output
     from trainer.loop import FitTrainer
     from trainer.model import load_model, trainable_parameters
@@ -94,7 +94,9 @@ def run(job: Job, reporter: Reporter) -> None:
     dataset = read_dataset(job.data)
     tokenizer = SentencePieceTokenizer.from_folder(job.base)
     examples, validation = (
-        encode_rows(rows, dataset.formats, tokenizer, training.max_length, job.work)
+        encode_rows(
+            rows, dataset.formats, tokenizer, training.max_length, tokens_file(job.data, job.work, rows, tokenizer)
+        )
         for rows in (dataset.train, dataset.validation)
     )
     truncated = sum(example.truncated for example in (*examples, *validation))

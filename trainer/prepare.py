@@ -15,6 +15,7 @@ from configs.errors import ConfigError
 from trainer.datasets.folder import (
     DATASET_FILE,
     REJECTED_FILE,
+    TOKENS_FOLDER,
     TRAIN_FILE,
     VALIDATION_FILE,
     content_sha256,
@@ -29,7 +30,7 @@ from trainer.datasets.sources import Source, check_given, open_sources
 from trainer.datasets.wording import Wording
 from trainer.token_measure import TokenMeasure
 
-_OWN = (TRAIN_FILE, VALIDATION_FILE, DATASET_FILE, REJECTED_FILE)
+_OWN = (TRAIN_FILE, VALIDATION_FILE, DATASET_FILE, REJECTED_FILE, f"{TOKENS_FOLDER}/*")
 _SPOOL = ".spool"
 
 

@@ -6,6 +6,7 @@ transformers' own Llama tokenizer segments an extended vocabulary differently (3
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,11 @@ class SentencePieceTokenizer:
         except RuntimeError as error:
             raise ConfigError(f"{path} is not a SentencePiece model") from error
         return cls(processor, _added_tokens(folder))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the SentencePiece model."""
+        return hashlib.sha256(self._processor.serialized_model_proto()).hexdigest()
 
     @property
     def pieces(self) -> int:

@@ -18,6 +18,8 @@ TRAIN_FILE = "train.jsonl"
 VALIDATION_FILE = "validation.jsonl"
 DATASET_FILE = "dataset.json"
 REJECTED_FILE = "rejected.csv"
+TOKENS_FOLDER = "tokens"
+"""Ids of raw text that `fit` keeps for its next run."""
 REJECTED_COLUMNS = ("file", "row", "id", "reason", "question")
 
 
@@ -74,7 +76,9 @@ class Row:
 class RowFile:
     """The rows of train.jsonl or validation.jsonl, read from the file whenever they are gone through."""
 
-    def __init__(self, path: Path, rows: int) -> None:
+    def __init__(self, path: Path, rows: int, sha256: str) -> None:
+        self.sha256 = sha256
+        """Of the file."""
         self._path = path
         self._rows = rows
 
@@ -150,8 +154,10 @@ def read_dataset(folder: Path) -> Dataset:
     """
     meta = read_meta(folder)
     sha256 = dataset_sha256(folder, meta)
-    train = RowFile(folder / TRAIN_FILE, meta["train"])
-    validation = RowFile(folder / VALIDATION_FILE, meta["validation"])
+    train, validation = (
+        RowFile(folder / name, meta[side], meta["files"][name])
+        for name, side in ((TRAIN_FILE, "train"), (VALIDATION_FILE, "validation"))
+    )
     if not train:
         raise ConfigError(f"{folder} has no training rows", hint=f"see {folder / REJECTED_FILE}")
     return Dataset(train, validation, Formats.from_toml(meta["formats"], str(folder / DATASET_FILE)), sha256)
