@@ -137,7 +137,7 @@ def _option(board: Board, question: Question, answer: Answer | None, option: int
     bar = Content.assemble(
         " " * (cell_len(label) + 2),
         ("█" * filled, ink or "$primary 70%"),
-        ("─" * (_BAR_CELLS - filled), "$panel-lighten-1"),
+        ("─" * (_BAR_CELLS - filled), "$foreground 25%"),
         f" {share:6.1%}",
     )
     return [line, bar]

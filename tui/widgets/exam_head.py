@@ -53,7 +53,7 @@ class ExamHead(Widget):
         said = Content("   ".join(parts))
         cells = min(max(self.size.width - said.cell_length - 1, 0), _WIDEST_BAR)
         filled = round(share * cells)
-        bar = Content.assemble(("━" * filled, "$primary"), ("━" * (cells - filled), "$panel-lighten-1"))
+        bar = Content.assemble(("━" * filled, "$primary"), ("━" * (cells - filled), "$foreground 25%"))
         return Content(" ").join([bar, said]).truncate(max(self.size.width, 1), ellipsis=True)
 
     def _quality(self) -> Content:

@@ -11,6 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -178,11 +179,14 @@ class QuestionTable(ScrollView, can_focus=True):
         if y == 0:
             return self._strip(self._head(widths), "question-table--head")
         if line < len(self._places):
-            chosen = line == self.cursor
-            return self._strip(self._line(self._places[line], widths), "question-table--cursor" if chosen else "")
+            cells = self._line(self._places[line], widths)
+            if line != self.cursor:
+                return self._strip(cells, "")
+            loud = [cell._replace(style="") if cell.style == "question-table--quiet" else cell for cell in cells]
+            return self._strip(loud, "question-table--cursor")
         if line == 0:
             return self._strip([Cell(words().exam.nothing_here, self.size.width, "question-table--quiet")], "")
-        return Strip.blank(self.size.width, self.rich_style)
+        return self._strip([], "")
 
     def _widths(self, width: int) -> Widths:
         heads = [cell_len(head) for head in words().exam.heads]
@@ -226,14 +230,25 @@ class QuestionTable(ScrollView, can_focus=True):
             styles = (*styles[:6], "question-table--unsure", styles[7])
         return [cell._replace(style=style) for cell, style in zip(cells, styles, strict=True)]
 
-    def _strip(self, cells: Sequence[Cell], ground: str) -> Strip:
-        base = self.rich_style + (self.get_component_rich_style(ground, partial=True) if ground else Style())
+    def _strip(self, cells: Sequence[Cell], part: str) -> Strip:
+        _, _, ground, ink = self.colors
+        bold = Style()
+        if part:
+            styles = self.get_component_styles(part)
+            ground, ink, bold = ground + styles.background, ground + styles.background + styles.color, styles.text_style
+        base = Style.from_color(ink.rich_color, ground.rich_color) + bold
         segments = [Segment(" ", base)]
         for text, width, style in cells:
             if width:
-                ink = base + self.get_component_rich_style(style, partial=True) if style else base
-                segments += [Segment(_fitted(text, width), ink), Segment(" " * _GAP, base)]
+                segments += [Segment(_fitted(text, width), self._over(ground, base, style)), Segment(" " * _GAP, base)]
         return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def _over(self, ground: Color, base: Style, part: str) -> Style:
+        """The colour of a part on this ground; a terminal knows no transparency."""
+        if not part:
+            return base
+        styles = self.get_component_styles(part)
+        return base + Style.from_color((ground + styles.color).rich_color) + styles.text_style
 
 
 def one_line(text: str) -> str:
