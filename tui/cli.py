@@ -120,3 +120,7 @@ def compare_command(args: argparse.Namespace) -> int:
     from tui.compare_launch import compare
 
     return compare(compare_settings(args), no_tui=args.no_tui, as_json=args.json)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

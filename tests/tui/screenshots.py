@@ -16,10 +16,13 @@ from textual.pilot import Pilot
 from configs.atomic import write_text
 from runtime.scripted import ScriptedEngine
 from tests.tui.driving import chat, ended_replies, prompt, until, write
+from tests.tui.exam_scene import sitting
 from tests.tui.svg import mended
 from tui.app import ChatApp
 
 SIZE = (100, 32)
+OPENED = ("down", "down", "down", "down", "down", "down", "enter")
+"""Keys from the second row to a question that was answered wrongly."""
 MODEL_LABEL = "formosa-7b-q4_0"
 
 QUESTION = """請閱讀以下文章，回答問題。
@@ -56,10 +59,21 @@ async def draw_chat() -> str:
         return app.export_screenshot(title=f"tui chat --model {MODEL_LABEL}.gguf")
 
 
+async def draw_exam(*keys: str) -> str:
+    """Return the picture of the exam room, after some keys, as SVG."""
+    async with sitting(SIZE) as (app, pilot):
+        await pilot.press(*keys)
+        await pilot.pause(0.3)
+        picture: str = app.export_screenshot(title="tui predict formosa.csv --output answers.csv")
+        return picture
+
+
 def main(output: Path) -> None:
     """Write every picture into the folder `output`."""
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "tui-chat.svg", mended(asyncio.run(draw_chat())))
+    write_text(output / "tui-predict.svg", mended(asyncio.run(draw_exam())))
+    write_text(output / "tui-predict-question.svg", mended(asyncio.run(draw_exam("down", *OPENED))))
 
 
 if __name__ == "__main__":

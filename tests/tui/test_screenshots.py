@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.tui.screenshots import ANSWER, draw_chat
+from tests.tui.screenshots import ANSWER, OPENED, draw_chat, draw_exam
 from tests.tui.svg import mended
 
 
@@ -18,6 +18,15 @@ async def test_a_picture_is_the_same_every_time_and_asks_for_nothing_remote() ->
     assert not re.search(r"""url\(["']?http|href=|src=|@import""", first)
     for part in re.findall(r"[一-鿿]+", ANSWER):
         assert part in first
+
+
+@pytest.mark.slow
+async def test_the_exam_rooms_pictures_are_the_same_every_time_and_offline() -> None:
+    for keys, seen in (((), "臺灣雲豹主要在哪裡活動"), (("down", *OPENED), "東北角")):
+        first, second = mended(await draw_exam(*keys)), mended(await draw_exam(*keys))
+        assert first == second
+        assert seen in first
+        assert not re.search(r"""@font-face|url\(["']?http|href=|src=|@import""", first)
 
 
 def test_chinese_takes_two_cells_in_a_picture() -> None:
