@@ -9,6 +9,7 @@ from textual.screen import Screen
 from tui.compare.messages import CompareFailed
 from tui.compare.worker import CompareWorker
 from tui.house import HouseApp, Preferences
+from tui.keys import keyed
 from tui.screens.help import HelpScreen
 from tui.words.comparing import compare_words
 
@@ -42,4 +43,6 @@ class CompareApp(HouseApp):
 
     def help_screen(self) -> HelpScreen:
         said = compare_words()
-        return HelpScreen(said.help_keys if self._settings.sheet is None else said.sheet_help_keys)
+        if self._settings.sheet is None:
+            return HelpScreen(keyed(said.help_keys, "compare", "prompt"))
+        return HelpScreen(keyed(said.sheet_help_keys, "sheet"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from configs.errors import ConfigError
 from runtime.engine import Engine, ModelOptions, load_engine
+from tui.keys import read_keys, use_keys
 from tui.launch import can_show_screen
 from tui.words import choose
 
@@ -77,6 +78,7 @@ def _on_screen(settings: CompareSettings, prepare: Callable[[], Prepared], loads
     from tui.compare_app import CompareApp
     from tui.house import run
 
+    use_keys(read_keys(settings.data_folder))
     preferences = StoredPreferences(settings.data_folder)
     worker = CompareWorker(prepare, loads)
 

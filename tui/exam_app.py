@@ -11,6 +11,7 @@ from tui.exam.messages import ModelRefused
 from tui.exam.settings import ExamSettings
 from tui.exam.worker import ExamWorker
 from tui.house import HouseApp, Preferences
+from tui.keys import keyed
 from tui.screens.exam import ExamScreen
 from tui.screens.help import HelpScreen
 from tui.words import words
@@ -36,7 +37,7 @@ class ExamApp(HouseApp):
         self.fail(event.error)
 
     def help_screen(self) -> HelpScreen:
-        return HelpScreen(words().exam.help_keys)
+        return HelpScreen(keyed(words().exam.help_keys, "exam"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, ExamScreen):

@@ -15,6 +15,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from tui.keys import chosen_keys
 from tui.screens.help import HelpScreen
 from tui.theme import NIGHT, THEMES
 from tui.words import APP_NAME, words
@@ -60,6 +61,7 @@ class HouseApp(App[None]):
         self.theme = chosen if chosen in self.available_themes else NIGHT.name
 
     def on_mount(self) -> None:
+        self.set_keymap(chosen_keys())
         self.theme_changed_signal.subscribe(self, lambda theme: self._preferences.prefer(_THEME, theme.name))
         loop = asyncio.get_running_loop()
         for name in _LEAVING_SIGNALS:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from configs.errors import ConfigError
 from tui.exam.settings import ExamSettings
+from tui.keys import read_keys, use_keys
 from tui.settings import ChatSettings, Models
 from tui.words import choose
 
@@ -55,6 +56,7 @@ def chat_on_screen(settings: ChatSettings, models: Models) -> int:
     from tui.opening import open_keeper
     from tui.worker import ChatWorker
 
+    use_keys(read_keys(settings.data_folder))
     keeper = open_keeper(settings)
     worker = ChatWorker(models)
 
@@ -96,6 +98,7 @@ def predict_on_screen(settings: ExamSettings, load: LoadEngine) -> int:
     from tui.exam_app import ExamApp
     from tui.house import run
 
+    use_keys(read_keys(settings.data_folder))
     preferences = StoredPreferences(settings.data_folder)
     worker = ExamWorker(load)
 

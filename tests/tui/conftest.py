@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tui.keys import use_keys
 from tui.words import choose
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="tui-chats-")
@@ -19,3 +20,4 @@ def _english() -> Iterator[None]:
     """What one test chose to speak is nothing to the next."""
     yield
     choose("en")
+    use_keys({})

@@ -12,6 +12,7 @@ from configs.errors import ConfigError
 from runtime.scripted import ScriptedEngine
 from tests.tui.driving import chat, hear, notes, prompt, replies, say, shown, status, text_of, until, write
 from tests.tui.scripted import GatedEngine, chat_app
+from tui.keys import how_to_quit
 from tui.screens.help import HelpScreen
 from tui.widgets.message_view import UserMessage
 from tui.widgets.welcome import Welcome
@@ -66,7 +67,7 @@ async def test_escape_stops_while_the_prompt_is_being_read() -> None:
 async def test_ctrl_c_stops_a_reply_and_otherwise_names_the_key_that_quits() -> None:
     async with chat(ScriptedEngine(["never"], prefill_seconds=600)) as (app, pilot):
         await pilot.press("ctrl+c")
-        assert status(app).hint == words().how_to_quit
+        assert status(app).hint == how_to_quit()
         await say(pilot, "one")
         await pilot.press("ctrl+c")
         await hear(pilot, 1)

@@ -20,6 +20,7 @@ from tui.chats.keeper import ChatKeeper
 from tui.chats.models import PREFERENCE, remembered
 from tui.commands import Command, read_command, unescape
 from tui.continuing import messages_of
+from tui.keys import how_to_quit
 from tui.messages import AdaptersChanged, Forecast
 from tui.screens.branches import BranchScreen
 from tui.screens.chat_list import ChatListScreen
@@ -302,4 +303,4 @@ class ChatScreen(BranchScreen):
         if self._replying:
             super().action_stop()
         else:
-            self._hint(words().how_to_quit)
+            self._hint(how_to_quit())

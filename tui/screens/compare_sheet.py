@@ -29,13 +29,13 @@ from tui.compare.messages import (
 )
 from tui.compare.settings import LETTERS
 from tui.compare.worker import SIDES, CompareWorker
+from tui.keys import how_to_quit
 from tui.text import visible
 from tui.widgets.choice_bar import ChoiceBar
 from tui.widgets.row_table import Column, RowTable
 from tui.widgets.side_card import SideCard
 from tui.widgets.status_line import StatusLine
 from tui.widgets.title_bar import TitleBar
-from tui.words import words
 from tui.words.comparing import compare_words
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class CompareSheet(Screen[None]):
             ],
             self._cells,
         )
-        yield StatusLine(compare_words().sheet_keys_hint)
+        yield StatusLine(compare_words().sheet_keys_hint, "sheet")
 
     def on_mount(self) -> None:
         self._status.state = compare_words().checking
@@ -174,7 +174,7 @@ class CompareSheet(Screen[None]):
 
     def answer_interrupt(self) -> None:
         """Ctrl+C names the key that quits."""
-        self._hint(words().how_to_quit)
+        self._hint(how_to_quit())
 
     def action_resume(self) -> None:
         """Go on where the run was paused."""

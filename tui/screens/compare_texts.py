@@ -30,6 +30,7 @@ from tui.compare.messages import (
 )
 from tui.compare.settings import LETTERS
 from tui.compare.worker import SIDES, CompareWorker, seeded
+from tui.keys import how_to_quit
 from tui.stopwatch import Stopwatch
 from tui.widgets.compare_round import CompareRound
 from tui.widgets.message_view import Note
@@ -83,7 +84,7 @@ class CompareTexts(Screen[None]):
         with Horizontal(id="prompt-box"):
             yield Static(">", id="prompt-mark")
             yield PromptInput(commands=False)
-        yield StatusLine(compare_words().keys_hint)
+        yield StatusLine(compare_words().keys_hint, "compare", "prompt")
 
     def on_mount(self) -> None:
         self._frames = self.set_interval(_FRAME_S, self._draw_frame)
@@ -143,7 +144,7 @@ class CompareTexts(Screen[None]):
         if self._round is not None:
             self.action_stop()
         else:
-            self._hint(words().how_to_quit)
+            self._hint(how_to_quit())
 
     def action_marks(self) -> None:
         """Mark what only one model says, or show Markdown."""

@@ -24,6 +24,7 @@ from tui.exam.messages import (
     SheetRefused,
 )
 from tui.exam.settings import is_sheet
+from tui.keys import how_to_quit
 from tui.messages import LoadProgress
 from tui.screens.exam_choices import ChooserScreen, ExportScreen
 from tui.screens.exam_room import RUNNING, RoomScreen, State, columns_said
@@ -175,7 +176,7 @@ class ExamScreen(RoomScreen):
 
     def answer_interrupt(self) -> None:
         """Ctrl+C: name the key that quits."""
-        self.hint(words().how_to_quit)
+        self.hint(how_to_quit())
 
     def on_load_progress(self, event: LoadProgress) -> None:
         if self.state is State.LOADING:

@@ -83,7 +83,7 @@ class RoomScreen(Screen[None]):
         yield Static(id="exam-details")
         yield FilterBar()
         yield QuestionTable()
-        yield StatusLine(words().exam.keys_hint)
+        yield StatusLine(words().exam.keys_hint, "exam")
 
     def on_mount(self) -> None:
         self._timer = self.set_interval(_DRAW_S, self.draw_news, pause=True)

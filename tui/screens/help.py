@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.commands import ARGUMENTS, NAMES
+from tui.keys import keyed
 from tui.words import words
 from tui.words.catalog import Row
 
@@ -60,4 +61,4 @@ def help_content(rows: Sequence[Row]) -> Content:
 def chat_rows() -> list[Row]:
     """The chat's keys, then its commands."""
     commands = [(f"/{name} {ARGUMENTS.get(name, '')}".strip(), words().command_help[name]) for name in NAMES]
-    return [*words().help_keys, ("", ""), *commands]
+    return [*keyed(words().help_keys, "chat", "prompt", "message"), ("", ""), *commands]

@@ -17,8 +17,14 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.chats.tree import StoredMessage
+from tui.keys import DEFAULTS, keys_of
 from tui.text import visible
 from tui.words import words
+
+
+def _own_keys() -> set[str]:
+    """Keys that mean something to a selected message."""
+    return {key for action in DEFAULTS if action.startswith("message.") for key in keys_of(action)}
 
 
 class MessageView(Widget, can_focus=True):
@@ -81,7 +87,7 @@ class MessageView(Widget, can_focus=True):
     def on_key(self, event: Key) -> None:
         # The letters that are keys here are letters again once a word has begun: the prompt gets the focus only after
         # what was typed quickly has arrived.
-        if event.is_printable and event.character and (self._left or event.key not in self._bindings.key_to_bindings):
+        if event.is_printable and event.character and (self._left or event.key not in _own_keys()):
             self._left = True
             event.stop()
             event.prevent_default()

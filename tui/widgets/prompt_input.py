@@ -11,13 +11,11 @@ from textual.widgets import TextArea
 from textual.widgets.text_area import Selection
 
 from tui.commands import completions
+from tui.keys import keys_of
 from tui.text import visible
 from tui.widgets.burst import Burst
 from tui.words import words
 
-_SEND = "enter"
-# Ctrl+J is the one newline key that every terminal passes on; the others need the kitty protocol.
-_NEWLINE = ("ctrl+j", "shift+enter", "alt+enter")
 _VERSIONS = {"left_square_bracket": -1, "right_square_bracket": 1}
 # Beyond these a text area takes seconds for a key: the text is kept aside, and a sign stands for it.
 _MOST_CHARACTERS = 100_000
@@ -75,11 +73,15 @@ class PromptInput(TextArea):
 
     def _take(self, event: Key) -> bool:
         """Do what a key means here, and say whether it meant something."""
-        if self._burst.key(event.time, enter=event.key == _SEND):
+        sends = event.key in keys_of("prompt.send")
+        if self._burst.key(event.time, enter=sends and event.key == "enter"):
+            return True
+        if sends:
+            self._send()
             return True
         if event.key in _VERSIONS and self.versions_asked and not self.text:
             self.post_message(self.VersionAsked(_VERSIONS[event.key]))
-        elif event.key in _NEWLINE:
+        elif event.key in keys_of("prompt.newline"):
             self._newline()
         elif event.key == "tab":
             self._tab()

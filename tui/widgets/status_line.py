@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tui.keys import keyed
 from tui.words import words
 from tui.words.rows import Row
 
@@ -39,10 +40,14 @@ class StatusLine(Widget):
     hint: reactive[str] = reactive("")
     """A sentence for the person, in place of everything else."""
 
-    def __init__(self, keys: Sequence[Row] = ()) -> None:
-        """`keys`: the hints at the right; the chat's own unless given. Those that stay longest come last."""
+    def __init__(self, keys: Sequence[Row] = (), *scopes: str) -> None:
+        """`keys`: the hints at the right; the chat's own unless given. Those that stay longest come last.
+
+        `scopes`: whose keys they are (see `tui.keys`).
+        """
         super().__init__(id="status-line")
         self._keys = keys
+        self._scopes = scopes or ("chat", "prompt")
 
     def render(self) -> Content:
         width = self.size.width
@@ -59,7 +64,7 @@ class StatusLine(Widget):
         if self.speed:
             parts.append(Content.styled(f"{self.speed:.1f} tokens/s", "$foreground 60%"))
         left = _fit(parts, width)
-        return left + _right_hint(self._keys or words().keys_hint, width - left.cell_length)
+        return left + _right_hint(keyed(self._keys or words().keys_hint, *self._scopes), width - left.cell_length)
 
     def _state_part(self) -> Content:
         seconds = f" {self.elapsed_s} s" if self.elapsed_s else ""

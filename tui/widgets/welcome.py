@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
+from tui.keys import keyed
 from tui.words import words
 
 
@@ -13,7 +14,7 @@ class Welcome(Static):
     """The model's name and the keys to begin with."""
 
     def __init__(self, model_label: str) -> None:
-        hints = words().keys_hint
+        hints = keyed(words().keys_hint, "chat", "prompt")
         longest = max(cell_len(meaning) for _, meaning in hints)
         rooms = [longest - cell_len(meaning) for _, meaning in hints]
         keys = [
