@@ -14,6 +14,8 @@ from runtime.interface import Engine, ScoreRequest
 from runtime.results import Result
 from runtime.tree import packs
 
+_READY_TOKENS = 1 << 21
+"""Of prompts that are kept from measuring them to scoring them: some 10 MB."""
 _FAILURES_IN_A_ROW = 3
 """One row may have something that the engine chokes on; several after each other mean that the engine is at its end."""
 
@@ -58,6 +60,8 @@ class EngineScorer:
         self._on_measure = on_measure
         self._reserved = 0
         self._failures = 0
+        self._ready: dict[str, tuple[ScoreRequest, ...]] = {}
+        self._ready_tokens = 0
 
     def again(self, debias: Mapping[str, RowDebias]) -> EngineScorer:
         """The same for other questions, with accounts of its own; the engine keeps the room it has."""
@@ -75,19 +79,25 @@ class EngineScorer:
     def _reserve(self, buckets: Sequence[Bucket]) -> None:
         """Make the context large enough, and find the questions that no context is large enough for.
 
-        The requests are thrown away and made again bucket by bucket: all of a sheet's would take a gigabyte.
+        Of a large sheet most requests are thrown away and made again bucket by bucket: all would take a gigabyte.
         """
-        longest = 0
-        questions = [(key, question) for bucket in buckets for key, question in bucket.items()]
-        for number, (key, question) in enumerate(questions):
-            if not self._on_measure(number / len(questions)):
-                raise ToolError("the run was given up")
-            requests = self._asker.requests(question, self._debias[key], shared=False)  # cuts change no length
-            length = max(request.length for request in requests)
-            if length > self._engine.context_limit:
-                self.too_long[key] = self._reason(question, length)
-            else:
+        longest = number = 0
+        total = sum(map(len, buckets))
+        for bucket in buckets:
+            shared = shared_passages(bucket.values())
+            for key, question in bucket.items():
+                if not self._on_measure(number / total):
+                    raise ToolError("the run was given up")
+                number += 1
+                requests = self._asker.requests(question, self._debias[key], shared=question.passage in shared)
+                length = max(request.length for request in requests)
+                if length > self._engine.context_limit:
+                    self.too_long[key] = self._reason(question, length)
+                    continue
                 longest = max(longest, length)
+                if self._ready_tokens < _READY_TOKENS:
+                    self._ready[key] = requests
+                    self._ready_tokens += sum(len(request.prompt) for request in requests)
         if longest > self._reserved:
             self._engine.reserve(longest)
             self._reserved = longest
@@ -96,7 +106,9 @@ class EngineScorer:
         keys = [key for key in bucket if key not in self.too_long]
         shared = shared_passages(bucket.values())
         rows = [
-            self._asker.requests(bucket[key], self._debias[key], shared=bucket[key].passage in shared) for key in keys
+            self._ready.pop(key, ())
+            or self._asker.requests(bucket[key], self._debias[key], shared=bucket[key].passage in shared)
+            for key in keys
         ]
         for pack in packs(rows, self._engine.pack_tokens):
             missing = {keys[index] for index in pack if keys[index] not in done}

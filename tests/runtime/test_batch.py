@@ -14,6 +14,8 @@ import pytest
 from configs.errors import ConfigError, ToolError
 from configs.exam import Question, QuestionFormat
 from configs.sheets import SheetRow
+from runtime import scoring
+from runtime.answering import Asker
 from runtime.batch import PredictRun, PredictSettings, Scored
 from runtime.buckets import MOST_SHARDS, bucket_count, in_buckets, shared_passages
 from runtime.engine import ModelOptions, load_engine
@@ -268,3 +270,22 @@ def test_a_bucket_tells_of_its_passages_what_the_sheet_tells() -> None:
     assert len(whole) == 20
     same = [Question("文", "問", ("a", "b"), 1), Question("文", "問", ("a", "b"), 2), Question("", "x", ("a", "b"))]
     assert not shared_passages(same)  # one question, whatever its key says
+
+
+def test_prompts_that_do_not_fit_the_memory_for_them_are_made_again(
+    sheet: Path, model: ModelOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, calls = [], []
+    made = Asker.requests
+    monkeypatch.setattr(Asker, "requests", lambda *args, **named: calls.append(1) or made(*args, **named))
+    for tokens in (1 << 21, 700, 0):
+        monkeypatch.setattr(scoring, "_READY_TOKENS", tokens)
+        calls.clear()
+        settings = PredictSettings(sheet, tmp_path / f"{tokens}.csv", model, columns="full")
+        for _ in PredictRun(settings):
+            pass
+        found.append((settings.output.read_bytes(), len(calls)))
+    whole, some, none = found
+    assert whole[0] == some[0] == none[0]
+    assert (whole[1], none[1]) == (39, 78)
+    assert 39 < some[1] < 78
