@@ -46,6 +46,7 @@ class ExamApp(HouseApp):
             yield SystemCommand(*said["stop"], screen.action_stop)
             yield SystemCommand(*said["sheet"], screen.action_choose)
             yield SystemCommand(*said["columns"], screen.action_columns)
+            yield SystemCommand(*said["restart"], screen.action_restart)
             yield SystemCommand(*said["export"], screen.action_export)
             yield SystemCommand(*said["find"], screen.action_find)
             yield SystemCommand(*said["order"], screen.action_order)

@@ -231,6 +231,30 @@ async def test_stopping_a_restart_and_starting_again_goes_on(settings: ExamSetti
     assert engine.answered == 60
 
 
+async def test_another_models_journal_is_forgotten_only_when_the_person_says_so(
+    settings: ExamSettings, tmp_path: Path
+) -> None:
+    plain(settings, Examinee(QUESTIONS), tmp_path / "a.csv")
+    before = (tmp_path / "a.csv").read_bytes(), (tmp_path / "a.csv.journal.jsonl").read_bytes()
+    other = make_gguf.model(tmp_path / "other.gguf", tiny.tokenizer(tmp_path / "v"), formats=FORMATS, seed=1)
+    async with exam(replace(settings, options=ModelOptions(other)), engine := Examinee()) as (app, pilot):
+        assert "belongs to a run with other model" in details(app)
+        await pilot.press("space")
+        await reach(pilot, State.READY)
+        await pilot.press("r", "n")
+        assert ((tmp_path / "a.csv").read_bytes(), (tmp_path / "a.csv.journal.jsonl").read_bytes()) == before
+        assert engine.loads == 0
+        await pilot.press("r", "y")
+        await until(pilot, lambda: room(app).state is State.READY and "belongs" not in details(app))
+        assert (tmp_path / "a.csv").read_bytes() == before[0]  # not before there is something to put in its place
+        await sit(pilot)
+        assert engine.answered == 60
+        await pilot.press("space")  # and not again
+        await until(pilot, lambda: "was already made" in details(app))
+    assert engine.answered == 60
+    assert (tmp_path / "a.csv").read_bytes() != before[0]
+
+
 async def test_loading_can_be_given_up_and_begun_again(settings: ExamSettings) -> None:
     engine = Examinee(QUESTIONS, load_seconds=60)
     async with exam(settings, engine) as (app, pilot):

@@ -38,6 +38,12 @@ async def test_a_screen_looks_as_it_did(screen: str, size: tuple[int, int]) -> N
         compare(f"{screen}-{size[0]}x{size[1]}", text_of(app))
 
 
+@pytest.mark.parametrize("size", [(44, 14), (20, 6)], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_a_small_room_looks_as_it_did(size: tuple[int, int]) -> None:
+    async with sitting(size) as (app, _):
+        compare(f"exam-{size[0]}x{size[1]}", text_of(app))
+
+
 @pytest.mark.parametrize("language", ["zh-Hant", "zh-Hans"])
 async def test_the_chinese_room_looks_as_it_did(language: str) -> None:
     choose(language)

@@ -55,30 +55,35 @@ class ExamScreen(RoomScreen):
         Binding("i", "details", "Details", id="exam.details"),
         Binding("c", "columns", "Columns", id="exam.columns"),
         Binding("e", "export", "Export", id="exam.export"),
+        Binding("r", "restart", "Start over", id="exam.restart"),
         Binding("ctrl+o", "choose", "Sheet", id="exam.choose", priority=True),
     ]
 
     _sheet: Path | None = None
     _output = Path()
     _roles = ""
-    _restarted = False
+    _restart = False
     _about: Sequence[Content] = ()
 
     def on_mount(self) -> None:
         self._worker.start(self.post_message)
         self.tell([])
         if self._settings.sheet is not None:
-            self._open(self._settings.sheet, self._settings.sheet_columns)
+            self._open(self._settings.sheet, self._settings.sheet_columns, restart=self._settings.restart)
         else:
             self.enter(State.EMPTY)
             self.tell([Content(words().exam.no_sheet)])
 
     # Sheets
 
-    def _open(self, sheet: Path, roles: str) -> None:
-        """Read a sheet; `roles` are the columns that the person named."""
-        self._sheet, self._roles = sheet, roles
-        restart = self._settings.restart and sheet == self._settings.sheet and not self._restarted
+    def _open(self, sheet: Path, roles: str, *, restart: bool = False) -> None:
+        """Read a sheet.
+
+        Args:
+            roles: the columns that the person named.
+            restart: its run is to forget the journal.
+        """
+        self._sheet, self._roles, self._restart = sheet, roles, restart
         output = self._output = self._settings.output_of(sheet)
         line = words().exam.sheet_line.format(sheet=visible(str(sheet)), output=visible(str(output)))
         self.query_one("#exam-sheet", Static).update(Content.styled(line, "$foreground 60%"))
@@ -146,7 +151,7 @@ class ExamScreen(RoomScreen):
 
         def reopen(roles: str | None) -> None:
             if roles:
-                self._open(sheet, roles)
+                self._open(sheet, roles, restart=self._restart)
 
         self.app.push_screen(LineScreen(words().exam.columns_title, self._roles), reopen)
 
@@ -174,6 +179,20 @@ class ExamScreen(RoomScreen):
         else:
             self.hint(words().exam.nothing_runs)
 
+    def action_restart(self) -> None:
+        """Forget the journal and answer every row again."""
+        sheet = self._sheet
+        if sheet is None or self.state in RUNNING:
+            self.hint(words().exam.busy if sheet else words().exam.no_sheet)
+            return
+
+        def reopen(sure: bool | None) -> None:
+            if sure:
+                self._open(sheet, self._roles, restart=True)
+
+        question = words().exam.restart_question.format(output=self._output)
+        self.app.push_screen(ConfirmScreen(question, words().exam.restart_keys), reopen)
+
     def answer_interrupt(self) -> None:
         """Ctrl+C: name the key that quits."""
         self.hint(how_to_quit())
@@ -183,7 +202,7 @@ class ExamScreen(RoomScreen):
             self._status.load_fraction = event.fraction
 
     def on_run_began(self, event: RunBegan) -> None:
-        self._restarted = True
+        self._restart = False
         if self.state is not State.LOADING:  # it is to stop
             return
         self._pace.begin(event.done)

@@ -55,7 +55,7 @@ class RoomScreen(Screen[None]):
     """Draws the board, and lets the person look at it in several ways."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-wide")]  # noqa: RUF012  declared by Textual
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (14, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (18, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = "#questions"
 
     state = State.EMPTY

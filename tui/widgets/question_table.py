@@ -26,6 +26,7 @@ _GAP = 2
 _WIDEST_ID = 14
 _REMARK_FROM = 100
 _REMARK_SHARE = 0.3
+_LEAST_QUESTION = 14
 _SHOWN_LETTERS = 300
 """Of a question: more has no room on any screen."""
 
@@ -184,20 +185,30 @@ class QuestionTable(ScrollView, can_focus=True):
                 return self._strip(cells, "")
             loud = [cell._replace(style="") if cell.style == "question-table--quiet" else cell for cell in cells]
             return self._strip(loud, "question-table--cursor")
-        if line == 0:
+        if line == 0 and self._board.rows:
             return self._strip([Cell(words().exam.nothing_here, self.size.width, "question-table--quiet")], "")
         return self._strip([], "")
 
     def _widths(self, width: int) -> Widths:
+        """Columns for a table of that width; where the question gets too little, others go, the least needed first."""
         heads = [cell_len(head) for head in words().exam.heads]
-        number = max(self._number_width, heads[0])
-        identity = max(self._id_width, heads[1]) if self._has_ids else 0
         answer = max(heads[3], *(cell_len(label) for label in self._board.labels), 1)
-        key = max(heads[4], answer) if self._has_key else 0
-        share = max(heads[5], 4)
-        remark = int(width * _REMARK_SHARE) if width >= _REMARK_FROM else 0
-        taken = sum(column + _GAP for column in (number, identity, answer, key, share, remark) if column)
-        return Widths(number, identity, max(width - taken - _GAP - 2, 8), answer, key, share, remark)
+        columns = {
+            "remark": int(width * _REMARK_SHARE) if width >= _REMARK_FROM else 0,
+            "id": max(self._id_width, heads[1]) if self._has_ids else 0,
+            "key": max(heads[4], answer) if self._has_key else 0,
+            "share": max(heads[5], 4),
+            "answer": answer,
+            "number": max(self._number_width, heads[0]),
+        }
+
+        def room() -> int:
+            return width - 2 * _GAP - sum(column + _GAP for column in columns.values() if column)
+
+        for name in ("remark", "id", "key", "share", "answer"):
+            if room() < _LEAST_QUESTION:
+                columns[name] = 0
+        return Widths(question=max(room(), 1), **columns)
 
     def _head(self, widths: Widths) -> list[Cell]:
         number, identity, question, answer, key, share, remark = words().exam.heads

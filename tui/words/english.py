@@ -111,7 +111,7 @@ ENGLISH = Catalog(
         "raw": ("Raw view", "What the model really reads, special tokens included"),
         "theme": ("Theme", "Choose other colours"),
         "help": ("Help", "Show keys and commands"),
-        "quit": ("Quit", "Leave the chat"),
+        "quit": ("Quit", "Leave the program"),
     },
     chats_title="Chats",
     chats_search="Search in all chats",

@@ -91,3 +91,5 @@ class ExamWords:
     exported: str
     replace_question: str
     replace_keys: str
+    restart_question: str
+    restart_keys: str
