@@ -37,6 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--resume", nargs="?", type=whole(1), const=0, metavar="ID", help="go on with the newest chat, or with chat ID"
     )
     chat.add_argument("-p", "--prompt", metavar="TEXT", help="say this first")
+    chat.add_argument("--web", action="store_true", help="in a browser of this machine: prints the address to open")
+    chat.add_argument("--port", type=whole(0, 65535), default=0, metavar="N", help="for --web; default: a free one")
     _add_screen_flags(chat)
     add_sampling_flags(chat)
     errors.common_flags(chat)
@@ -103,6 +105,10 @@ def chat_command(args: argparse.Namespace) -> int:
     from tui.settings import Models, chat_settings
 
     settings = chat_settings(args)
+    if args.web:
+        from tui.web.launch import chat_in_browser
+
+        return chat_in_browser(settings, Models(settings.options), args.port)
     return chat(settings, Models(settings.options), no_tui=args.no_tui)
 
 

@@ -52,6 +52,8 @@ class HouseApp(App[None]):
 
     def __init__(self, preferences: Preferences) -> None:
         super().__init__()
+        self.own_process = True
+        """Whether signals end this app; not where a server runs several."""
         self.failure: Exception | None = None
         """What ended the app, to be told when the terminal is itself again."""
         self._preferences = preferences
@@ -64,7 +66,7 @@ class HouseApp(App[None]):
         self.set_keymap(chosen_keys())
         self.theme_changed_signal.subscribe(self, lambda theme: self._preferences.prefer(_THEME, theme.name))
         loop = asyncio.get_running_loop()
-        for name in _LEAVING_SIGNALS:
+        for name in _LEAVING_SIGNALS if self.own_process else ():
             number = getattr(signal, name, None)
             if number is not None:
                 self._leave_on(loop, number)

@@ -51,6 +51,10 @@ def chat_settings(args: argparse.Namespace) -> ChatSettings:
     Raises:
         ConfigError: a file is missing or not a GGUF, or a text is empty or not UTF-8.
     """
+    if args.port and not args.web:
+        raise ConfigError("--port is for --web", hint="add --web, or leave --port out")
+    if args.web and args.no_tui:
+        raise ConfigError("--web and --no-tui exclude each other")
     for path in (args.model, *(path for path, _ in args.adapter)):
         check_gguf(path)
     for flag, text in (("--system", args.system), ("--prompt", args.prompt), *(("--stop", text) for text in args.stop)):

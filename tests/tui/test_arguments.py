@@ -110,7 +110,7 @@ def test_help_names_what_there_is_and_nothing_else() -> None:
         "--data-dir",
     ):
         assert flag in out
-    assert "--web" not in out
+    assert "--web" in out
     code, out, _ = run_cli("tui.cli", "--help")
     assert code == 0
     assert "predict" in out
@@ -156,3 +156,25 @@ def test_adapters_of_a_comparison_go_to_the_model_before_them(tmp_path: Path, gg
     assert [options.threads for options in settings.models] == [3, 3]
     assert settings.labels == ("模型", "模型 + 模型=0.5 + 模型")
     assert (settings.sampling.seed, settings.prompt) == (4, "問")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"), [("--port 5", "--port is for --web"), ("--web --no-tui", "exclude each other")]
+)
+def test_what_a_browser_cannot_have_is_one_sentence(gguf: Path, line: str, says: str) -> None:
+    code, _, said = run_cli("tui.cli", "chat", "--model", gguf, *line.split())
+    assert code == 2
+    assert says in said
+
+
+@pytest.mark.parametrize("module", ["aiohttp", "textual_serve"])
+def test_a_browser_without_its_packages_is_one_sentence(
+    gguf: Path, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == module else real(name, *rest))
+    code, _, said = run_cli("tui.cli", "chat", "--model", gguf, "--web")
+    assert code == 3
+    assert "lora2edge[web]" in said

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+
 from textual import on
 
 from tui.chats.tree import StoredMessage
@@ -143,10 +146,14 @@ class BranchScreen(TalkScreen):
             if view.message.id == message:
                 view.focus()
 
+    def _environment(self) -> Mapping[str, str]:
+        """A browser is not in the tmux that the server may have been started in."""
+        return {} if self.app.is_web else os.environ
+
     def _copy_message(self, message: StoredMessage | None, *, code: bool) -> None:
         text = message.content if message is not None else ""
         found = last_code_block(text) if code else text
         if not found:
             self._hint(words().nothing_to_copy)
         else:
-            self._hint(copy(found, self.keeper.store.folder, self.app.copy_to_clipboard))
+            self._hint(copy(found, self.keeper.store.folder, self.app.copy_to_clipboard, self._environment()))
