@@ -310,6 +310,44 @@ async def test_rows_that_do_not_fit_are_bad_while_the_run_goes_on(settings: Exam
         assert app.screen.board.count(Facts.BAD) == 1
 
 
+async def test_a_sheet_of_people_is_counted_right_and_has_its_time_left(settings: ExamSettings, tmp_path: Path) -> None:
+    """200 rows with a header over two columns, passages over two rows, blank rows, and labels however they are typed."""
+    import openpyxl
+
+    questions = tiny.questions(200)
+    workbook = openpyxl.Workbook()
+    page = workbook.active
+    page.append(["題號", "文章", "問題", *(f"選項{place}" for place in range(1, 5)), "正確答案"])
+    page.merge_cells("H1:I1")
+    for number, row in enumerate(questions):
+        typed = (row.answer, f"({'ABCD'[row.answer - 1]})", "ＡＢＣＤ"[row.answer - 1], f"選項{row.answer}")[number % 4]
+        page.append([f"Ａ{number}", row.passage if number % 2 == 0 else None, row.question, *row.choices, typed])
+        if number % 2:
+            page.merge_cells(start_row=page.max_row - 1, end_row=page.max_row, start_column=2, end_column=2)
+        if number % 20 == 19:
+            page.append([None] * 8)
+    workbook.save(tmp_path / "人.xlsx")
+    engine = Examinee(questions)
+    engine.hold_at = 120
+    settings = replace(settings, sheet=tmp_path / "人.xlsx", columns="full")
+    async with exam(settings, engine) as (app, pilot):
+        board = app.screen.board
+        assert (board.count(Facts.ALL), board.count(Facts.BAD), board.has_key) == (200, 0, True)
+        await pilot.press("space")
+        await until(pilot, lambda: board.count(Facts.DONE) == 120)
+        head = str(room(app).query_one(ExamHead).render())
+        assert all(part in head for part in (" 60%", "120 of 200", "/s", " left"))
+        assert board.accuracy.total == 120
+        engine.go.set()
+        await reach(pilot, State.DONE)
+        accuracy = board.accuracy
+    with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Gold"] for row in rows] == [str(row.answer) for row in questions]
+    assert accuracy.correct == sum(row["Answer"] == row["Gold"] for row in rows)
+    assert accuracy.total == len(rows) == 200
+
+
 # Looking
 
 
@@ -336,6 +374,19 @@ async def test_filters_show_what_they_say(settings: ExamSettings) -> None:
         await pilot.press("1", "o")
         margins = [board.rows[place].answer.margin for place in table(app).places]
         assert margins == sorted(margins)
+
+
+async def test_the_mouse_chooses_opens_and_filters(settings: ExamSettings) -> None:
+    async with exam(settings, Examinee(QUESTIONS)) as (app, pilot):
+        await sit(pilot)
+        await pilot.click("#questions", offset=(20, 3))
+        assert table(app).cursor == 2
+        await pilot.click("#questions", offset=(20, 3))
+        assert isinstance(app.screen, QuestionScreen)
+        await pilot.press("escape")
+        filters = str(app.screen.query_one("#filters").render())
+        await pilot.click("#filters", offset=(2 + filters.index("wrong"), 0))
+        assert len(table(app).places) == app.screen.board.count(Facts.WRONG)
 
 
 async def test_an_id_or_a_text_is_found(settings: ExamSettings) -> None:
@@ -431,6 +482,20 @@ async def test_without_a_sheet_one_is_chosen_from_a_folder(
         assert len(app.screen.board.rows) == 7
         await sit(pilot)
     assert (tmp_path / "[乙].answers.csv").exists()
+
+
+async def test_the_named_sheet_keeps_its_output_however_it_is_opened_again(
+    settings: ExamSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with exam(replace(settings, sheet=Path("卷.csv"), output=Path("a.csv")), Examinee()) as (app, pilot):
+        await pilot.press("ctrl+o")
+        app.screen.query_one(Input).value = "卷"
+        await pilot.pause()
+        await pilot.press("enter")
+        await reach(pilot, State.READY)
+        await sit(pilot)
+    assert {path.name for path in tmp_path.iterdir()} == {"卷.csv", "a.csv", "a.csv.journal.jsonl", "data"}
 
 
 async def test_a_dropped_sheet_is_opened_and_not_while_a_run_goes_on(

@@ -60,7 +60,7 @@ class ExamSettings:
         from configs.sheets import parse_columns
         from runtime.batch import PredictSettings
 
-        named = sheet == self.sheet
+        named = self._is_named(sheet)
         return PredictSettings(
             sheet=sheet,
             output=self.output_of(sheet),
@@ -76,9 +76,13 @@ class ExamSettings:
 
     def output_of(self, sheet: Path) -> Path:
         """Where the answers of a sheet go."""
-        if self.output is not None and sheet == self.sheet:
+        if self.output is not None and self._is_named(sheet):
             return self.output
         return Path(f"{sheet.stem}.answers.csv")
+
+    def _is_named(self, sheet: Path) -> bool:
+        """Whether it is the sheet of the command line, however it was chosen."""
+        return self.sheet is not None and sheet.absolute() == self.sheet.absolute()
 
 
 def exam_settings(args: argparse.Namespace) -> ExamSettings:

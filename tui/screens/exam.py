@@ -66,8 +66,8 @@ class ExamScreen(RoomScreen):
     _about: Sequence[Content] = ()
 
     def on_mount(self) -> None:
-        self._worker.start(self.post_message)
-        self.tell([])
+        # The first frame waits for nothing that the worker imports.
+        self.call_after_refresh(lambda: self._worker.start(self.post_message))
         if self._settings.sheet is not None:
             self._open(self._settings.sheet, self._settings.sheet_columns, restart=self._settings.restart)
         else:
