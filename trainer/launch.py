@@ -29,6 +29,7 @@ from configs.errors import ConfigError, MachineError, ToolError
 from configs.progress import Progress, show
 from trainer.extensions import check_compiler, is_built, remove_locks, scripts_path
 from trainer.job import Job
+from trainer.shared_memory import remove_orphans
 from trainer.work import ERROR_FILE, JOB_FILE, LOCK_FILE, LOG_FILE, PROGRESS_FILE, clear_work, has_checkpoints
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def train(job: Job) -> None:
         clear_work(job.work, keep_checkpoints=job.resume)
         write_text(job.work / JOB_FILE, job.model_dump_json(indent=2))
         remove_locks(before=time.time() - _STALE_LOCK_SECONDS)
+        remove_orphans()
         try:
             _announce_build(job)
             _run(job)
@@ -88,6 +90,7 @@ def _run(job: Job) -> None:
         finally:
             _end_group(process)
             remove_locks(after=started)
+            remove_orphans()
     _raise_error(job, process.returncode)
 
 
