@@ -1,4 +1,4 @@
-"""Shared memory that DeepSpeed leaves behind: 69 MB for each process of every training on a CPU, until the next boot."""
+"""Shared memory that DeepSpeed leaves behind: 69 MB for each process of a training on a CPU, until the next boot."""
 
 from __future__ import annotations
 
