@@ -90,11 +90,6 @@ def _declared_shape(module: torch.nn.Module) -> tuple[int, int]:
 def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write a safetensors file with the rights that the umask gives (safetensors itself writes 0600)."""
     save_file(weights, path, metadata={"format": "pt"})
-    readable_by_all(path)
-
-
-def readable_by_all(path: Path) -> None:
-    """Give a file that safetensors wrote the rights of any other new file."""
     path.chmod(0o666 & ~_umask())
 
 

@@ -43,6 +43,8 @@ FIT_FILES = (
     "chat_template.jinja",
     "README.md",
     "plots/*.png",
+    "LICENSE*",
+    "USE_POLICY*",
     *TOKENIZER_FILES,
 )
 """What `trainer fit` writes into an adapter folder, or into the folder of a model whose own weights it trained."""

@@ -1,10 +1,11 @@
-"""A model folder written anew with some of its matrices replaced: file by file, a few megabytes at a time."""
+"""A model folder written anew with some of its tensors replaced: file by file, a few megabytes at a time."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ COPIED = (
     "USE_POLICY*",
 )
 """What goes along with the weights. A tokenizer.json does not: it holds a vocabulary of its own."""
-WRITTEN = ("config.json", "model.safetensors", "model-*.safetensors", "*-of-*.safetensors", INDEX_FILE, *COPIED)
+WRITTEN = ("config.json", "model.safetensors", "model-*.safetensors", INDEX_FILE, *COPIED)
 """Names of everything that `write_folder` may write."""
 
 _CHUNK_BYTES = 1 << 24
@@ -106,12 +107,11 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A matrix in place of another, in the type of that one."""
+    """A tensor in place of another, written in the type of that one."""
 
-    rows: int
-    columns: int
-    parts: Iterator[torch.Tensor]
-    """Its rows, one lot after another; used once."""
+    shape: tuple[int, ...]
+    parts: Iterable[torch.Tensor]
+    """It, or its rows, one lot after another; used once."""
 
 
 def torch_type(dtype: str) -> torch.dtype:
@@ -141,7 +141,7 @@ def write_folder(
         folder: exists already.
         config: what config.json says other than the base's.
     """
-    names = _file_names(list(weights.files))
+    names = dict(zip(weights.files, _file_names(len(weights.files)), strict=True))
     home: dict[str, str] = {}
     total = 0
     for path, tensors in weights.files.items():
@@ -175,9 +175,8 @@ def _chunks_of(name: str, stored: Stored, weights: Weights, replacement: Replace
 def _changed(stored: Stored, replacement: Replacement | None) -> Stored:
     if replacement is None:
         return stored
-    shape = (replacement.rows, replacement.columns)
-    size = shape[0] * shape[1] * torch_type(stored.dtype).itemsize
-    return Stored(stored.file, stored.dtype, shape, 0, size)
+    size = math.prod(replacement.shape) * torch_type(stored.dtype).itemsize
+    return Stored(stored.file, stored.dtype, replacement.shape, 0, size)
 
 
 def _header(entries: list[tuple[str, Stored]]) -> bytes:
@@ -194,11 +193,10 @@ def _header(entries: list[tuple[str, Stored]]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _file_names(paths: list[Path]) -> dict[Path, str]:
-    """The name of each file in the new folder: its own, or the one that a .bin would have as safetensors."""
-    return {
-        path: path.name.replace("pytorch_model", "model").removesuffix(path.suffix) + ".safetensors" for path in paths
-    }
+def _file_names(count: int) -> list[str]:
+    if count == 1:
+        return ["model.safetensors"]
+    return [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
 
 
 def _read_header(path: Path) -> dict[str, Stored]:

@@ -66,7 +66,7 @@ def test_a_preset_of_ones_own(tmp_path: Path) -> None:
     path.write_text("[lora\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="not TOML"):
         load_settings(str(path))
-    with pytest.raises(ConfigError, match="alpaca2, formosa, lab4"):
+    with pytest.raises(ConfigError, match="alpaca2, formosa, lab4, tibetan-stage1, tibetan-stage2"):
         load_settings("formossa")
 
 

@@ -106,7 +106,7 @@ def extend_base(options: VocabOptions, say: Say) -> tuple[dict[str, Any], bool]:
     with staged_folder(options.output) as staged:
         (staged / TOKENIZER_FILE).write_bytes(grown)
         replaced = {
-            name: Replacement(rows, stored.shape[1], grown_rows(weights.open(name), kept, ids))
+            name: Replacement((rows, stored.shape[1]), grown_rows(weights.open(name), kept, ids))
             for name, stored in matrices.items()
         }
         write_folder(staged, folder, weights, replaced, {"vocab_size": rows})
