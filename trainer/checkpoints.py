@@ -1,18 +1,20 @@
 """Checkpoints that are either whole or not there.
 
 transformers takes the highest numbered folder, torn or not, and skips a missing optimizer or random state in silence.
-So a marker with every file's size and hash is written last; only a folder whose marker verifies is gone on from.
+So a marker with every file's size and hash is written last; only a folder whose marker verifies is gone on from. The
+best adapter so far is a part of each: what a run goes on from is one state, whenever it was killed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from configs.atomic import fsync_file, fsync_folder, sha256_file, write_json
-from trainer.work import CHECKPOINT_PREFIX, COMPLETE_FILE
+from trainer.work import BEST_FOLDER, CHECKPOINT_PREFIX, COMPLETE_FILE
 
 
 def mark_complete(folder: Path, state: dict[str, Any]) -> None:
@@ -25,6 +27,28 @@ def mark_complete(folder: Path, state: dict[str, Any]) -> None:
         else:
             fsync_folder(path)
     write_json(folder / COMPLETE_FILE, {"files": files, "state": state})
+
+
+def keep_best(work: Path, folder: Path) -> None:
+    """Put the best adapter so far into a checkpoint, where there is one: a second name of the same bytes if the file
+    system has such."""
+    best = work / BEST_FOLDER
+    if not best.is_dir():
+        return
+    (folder / BEST_FOLDER).mkdir(exist_ok=True)
+    for path in best.iterdir():
+        target = folder / BEST_FOLDER / path.name
+        try:
+            os.link(path, target)
+        except OSError:
+            shutil.copyfile(path, target)
+
+
+def restore_best(work: Path, folder: Path | None) -> None:
+    """Make the best adapter that of a checkpoint, or none; what came after it is computed again."""
+    shutil.rmtree(work / BEST_FOLDER, ignore_errors=True)
+    if folder and (folder / BEST_FOLDER).is_dir():
+        shutil.copytree(folder / BEST_FOLDER, work / BEST_FOLDER)
 
 
 def read_marker(folder: Path) -> dict[str, Any] | None:

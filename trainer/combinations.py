@@ -39,6 +39,11 @@ def check_combination(
 
 
 def _precision(settings: Settings, deepspeed: dict[str, Any] | None, *, on_gpu: bool) -> Iterator[Refusal]:
+    if settings.model.precision == "f16" and not on_gpu:
+        yield (
+            "model.precision = f16 needs a GPU: torch on a CPU would compute in f32 without a word",
+            "--set model.precision=bf16, or f32",
+        )
     precision = settings.model.precision
     is_16_bit = precision in ("bf16", "f16") or (precision == "auto" and on_gpu)
     if is_16_bit and deepspeed is not None and not deepspeed["zero_optimization"].get("stage"):
@@ -46,26 +51,21 @@ def _precision(settings: Settings, deepspeed: dict[str, Any] | None, *, on_gpu: 
             "ZeRO stage 0 in 16 bits keeps no f32 copy of what is trained, and small steps vanish",
             "--deepspeed zero1 or none, or --set model.precision=f32",
         )
-    if settings.model.precision == "f16" and not on_gpu:
-        yield (
-            "model.precision = f16 needs a GPU: torch on a CPU would compute in f32 without a word",
-            "--set model.precision=bf16, or f32",
-        )
 
 
 def _quantized_dora(settings: Settings, stage: int, *, on_gpu: bool) -> Iterator[Refusal]:
     """DoRA measures the base's weights, and has to read them for it."""
     if not settings.lora.dora or settings.model.load_in == 16:
         return
-    if stage == 3:
-        yield (
-            f"lora.dora reads the base's weights, which ZeRO-3 has split and load_in = {settings.model.load_in} packed",
-            "--deepspeed zero2, or --set model.load_in=16",
-        )
     if settings.model.load_in == 8 and not on_gpu:
         yield (
             "lora.dora reads the base's weights, which bitsandbytes on a CPU does not unpack from 8 bits",
             "--set model.load_in=4, or 16",
+        )
+    if stage == 3:
+        yield (
+            f"lora.dora reads the base's weights, which ZeRO-3 has split and load_in = {settings.model.load_in} packed",
+            "--deepspeed zero2, or --set model.load_in=16",
         )
 
 

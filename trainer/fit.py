@@ -12,11 +12,12 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from configs.errors import MachineError, ToolError
-from trainer.extensions import remove_locks
+from configs.errors import ConfigError, MachineError, ToolError
+from trainer.extensions import use_locks_that_die_with_their_process
 from trainer.job import Job
+from trainer.memory_advice import memory_advice
 from trainer.work import Reporter
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # On a full disk neither can be written: the launcher sees the disk for itself.
         with contextlib.suppress(OSError):
             traceback.print_exc()
-        known = _as_tool_error(error)
+        known = _as_tool_error(error, job)
         with contextlib.suppress(OSError):
             if known:
                 reporter.error(known)
@@ -51,29 +52,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _end_with_launcher() -> None:
     """Leave when standard input closes: it is a pipe that `trainer fit` holds as long as it lives."""
-    started = time.time()
 
     def watch() -> None:
         while os.read(0, 1):
             pass
-        remove_locks(after=started)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _as_tool_error(error: Exception) -> ToolError | None:
+def _as_tool_error(error: Exception, job: Job) -> ToolError | None:
     """The sentence for an error we know; None for one that only its traceback explains, which stays in the log."""
     if isinstance(error, ToolError):
         return error
     is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if is_full or "No space left on device" in str(error):
         return MachineError("the disk is full", hint="free some space and run the same command again")
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return MachineError(
-            "out of memory", hint="lower training.batch_size or training.max_length, or use zero3-offload"
-        )
+    if _is_out_of_memory(error):
+        advice = memory_advice(job.settings, job.settings.deepspeed, on_gpu=bool(job.gpus))
+        return MachineError(f"out of memory{' on the GPU' if job.gpus else ''}", hint=advice)
     return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a type for a full card; for the host's memory a RuntimeError of its CPU allocator."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("can't allocate memory", "not enough memory", "CUDA out of memory")
+    )
 
 
 def run(job: Job, reporter: Reporter) -> None:
@@ -89,6 +96,8 @@ def run(job: Job, reporter: Reporter) -> None:
     from trainer.tokenizer import SentencePieceTokenizer
 
     started = time.monotonic()
+    if job.deepspeed is not None:
+        use_locks_that_die_with_their_process()
     settings = job.settings
     training = settings.training
     dataset = read_dataset(job.data)
@@ -187,8 +196,7 @@ def _join_deepspeed(args: TrainingArguments) -> None:
 def _checkpoint_to_resume(trainer: FitTrainer) -> str | None:
     """The newest whole checkpoint; rank 0 renames the torn ones, then all ranks look at what is left."""
     from trainer import checkpoints, metrics
-    from trainer.loop import BEST_FILE
-    from trainer.work import BEST_FOLDER, METRICS_FILE
+    from trainer.work import METRICS_FILE
 
     job, reporter = trainer.job, trainer.reporter
     if not job.resume:
@@ -202,20 +210,15 @@ def _checkpoint_to_resume(trainer: FitTrainer) -> str | None:
     if reporter.is_first:
         reporter.say(f"going on from step {step}" if folder else "no whole checkpoint: starting from the first step")
         metrics.truncate(job.work / METRICS_FILE, step)
-    if folder:
-        best = _json(job.work / BEST_FOLDER / BEST_FILE)
-        trainer.best_score = (best["rank"][0], best["rank"][1]) if best else None
+        checkpoints.restore_best(job.work, folder)
+    marker = checkpoints.read_marker(folder) if folder else None
+    if marker:
+        if marker["state"].get("run") != job.fingerprint:
+            raise ConfigError(f"{folder} is of another run", hint="--overwrite starts anew, without --resume")
+        best = marker["state"]["best_score"]
+        trainer.best_score = (best[0], best[1]) if best else None
     trainer.accelerator.wait_for_everyone()
     return str(folder) if folder else None
-
-
-def _json(path: Path) -> Any:
-    import json
-
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 if __name__ == "__main__":

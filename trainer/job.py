@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -150,6 +151,7 @@ def plan_job(request: FitRequest) -> Job | None:
     if output_is_done(
         job.output, recorded=recorded, wanted=job.fingerprint, overwrite=request.overwrite, own=FIT_FILES
     ):
+        _discard_work(job)
         return None
     _check_work(job, overwrite=request.overwrite)
     return job
@@ -224,6 +226,16 @@ def _recorded(output: Path) -> str | None:
         return str(record["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError, ToolError):
         return None
+
+
+def _discard_work(job: Job) -> None:
+    """Remove what a run left that was killed when its output stood already."""
+    try:
+        before = Job.model_validate_json((job.work / JOB_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if before.fingerprint == job.fingerprint:
+        shutil.rmtree(job.work, ignore_errors=True)
 
 
 def _check_work(job: Job, *, overwrite: bool) -> None:

@@ -27,8 +27,9 @@ from typing import Any
 from configs.atomic import write_text
 from configs.errors import ConfigError, MachineError, ToolError
 from configs.progress import Progress, show
-from trainer.extensions import check_compiler, is_built, remove_locks, scripts_path
+from trainer import extensions
 from trainer.job import Job
+from trainer.memory_advice import memory_advice
 from trainer.shared_memory import remove_orphans
 from trainer.work import ERROR_FILE, JOB_FILE, LOCK_FILE, LOG_FILE, PROGRESS_FILE, clear_work, has_checkpoints
 
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
-_STALE_LOCK_SECONDS = 900.0
 _FULL_BYTES = 1 << 20
 _ERROR_LINE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 
@@ -52,7 +52,6 @@ def train(job: Job) -> None:
     with _locked(job.work):
         clear_work(job.work, keep_checkpoints=job.resume)
         write_text(job.work / JOB_FILE, job.model_dump_json(indent=2))
-        remove_locks(before=time.time() - _STALE_LOCK_SECONDS)
         remove_orphans()
         try:
             _announce_build(job)
@@ -69,13 +68,19 @@ class _CrashError(ToolError):
 
 
 def _announce_build(job: Job) -> None:
-    if job.deepspeed is not None and not job.gpus and not is_built():
-        check_compiler(environment(job)["PATH"])
-        log.info("DeepSpeed builds its CPU extension now; this happens once and takes about a minute")
+    """Say what will be compiled before the first step, and refuse where that cannot be."""
+    needed = []
+    if job.deepspeed is not None and not job.gpus:
+        needed.append((extensions.SHARED_MEMORY, "its CPU extension", "about a minute"))
+    if job.settings.training.optimizer == "cpu_adam":
+        needed.append((extensions.CPU_ADAM, "its CPU Adam (training.optimizer=cpu_adam)", "several minutes"))
+    for name, what, time_taken in needed:
+        if not extensions.is_built(name):
+            extensions.check_compiler(environment(job)["PATH"])
+            log.info("DeepSpeed builds %s now; this happens once and takes %s", what, time_taken)
 
 
 def _run(job: Job) -> None:
-    started = time.time()
     with (job.work / LOG_FILE).open("wb") as output:
         process = subprocess.Popen(
             command(job),
@@ -89,7 +94,6 @@ def _run(job: Job) -> None:
             show(_events(process, job.work / PROGRESS_FILE), "fit")
         finally:
             _end_group(process)
-            remove_locks(after=started)
             remove_orphans()
     _raise_error(job, process.returncode)
 
@@ -116,7 +120,8 @@ def environment(job: Job) -> dict[str, str]:
     env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // job.processes)))
     # Every input is a local folder by now: nothing is left to ask the hub for.
     env |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    env["PATH"] = scripts_path(env.get("PATH", ""), sysconfig.get_path("scripts"))
+    env[extensions.FOLDER_VARIABLE] = str(extensions.folder())
+    env["PATH"] = extensions.scripts_path(env.get("PATH", ""), sysconfig.get_path("scripts"))
     if not job.gpus:
         env["DS_ACCELERATOR"] = "cpu"
     elif job.deepspeed is None:
@@ -214,8 +219,16 @@ def _raise_error(job: Job, code: int | None) -> None:
     if shutil.disk_usage(job.work).free < _FULL_BYTES:
         raise MachineError(f"the disk of {job.work} is full", hint="free some space and run the same command again")
     killed = code in (-signal.SIGKILL, 256 - signal.SIGKILL, 128 + signal.SIGKILL)
-    why = "was killed, most likely for want of memory" if killed else f"ended with code {code}: {_last_words(job.work)}"
-    raise _CrashError(f"the training process {why}", hint=f"its log is {job.work / LOG_FILE}")
+    if killed:
+        advice = memory_advice(job.settings, job.settings.deepspeed, on_gpu=False)
+        raise _CrashError(
+            "the training process was killed, most likely for want of memory",
+            hint=f"{advice}; its log is {job.work / LOG_FILE}",
+        )
+    raise _CrashError(
+        f"the training process ended with code {code}: {_last_words(job.work)}",
+        hint=f"its log is {job.work / LOG_FILE}",
+    )
 
 
 def _reported(path: Path) -> dict[str, Any] | None:

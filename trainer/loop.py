@@ -5,6 +5,7 @@ What is kept of it is the part that is hard to get right: DeepSpeed, accumulatio
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from trainer.job import Job
 from trainer.optimizer import make_optimizer
 from trainer.order import RunOrder
 from trainer.perplexity import TokenScore, score_tokens
+from trainer.rehearsal import Rehearsal
 from trainer.rhythm import Conductor, Rhythm
 from trainer.schedule import rate_share
 from trainer.target_loss import TargetLoss
@@ -63,12 +65,13 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self.last_score: Score | None = None
         self.last_tokens: TokenScore | None = None
         self.last_loss = float("nan")
+        self._rows_of_step: list[int] = []
         self._target_loss = TargetLoss(model)
         self._reported_at = 0.0
         self._started = time.monotonic()
         super().__init__(
             model=model, args=args, train_dataset=Sequences(order.sequences),
-            data_collator=Collator(examples, padding_id), callbacks=[Conductor(self.rhythm)],
+            data_collator=Collator(examples, padding_id), callbacks=[Conductor(self.rhythm), Rehearsal(self)],
         )  # fmt: skip
         # Our loss divides by all trained tokens of the step, over passes and ranks (see compute_loss).
         self.model_accepts_loss_kwargs = True
@@ -86,21 +89,34 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         """Cross entropy over the trained positions alone: sum / (trained tokens of the whole step).
 
         Raises:
-            ToolError: the loss is not finite; the rows are named.
+            ToolError: the loss is not finite, or nothing in the batch is trained; the rows are named.
         """
         items = num_items_in_batch if num_items_in_batch is not None else (inputs["labels"] != IGNORED).sum()
+        self._rows_of_step += inputs["rows"].tolist()
+        if not items:
+            raise ToolError(f"nothing is trained at step {self.state.global_step + 1}, rows {self._named()}")
         positions = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
         loss = self._target_loss(model, inputs["input_ids"], inputs["labels"], **positions) / items
         if not torch.isfinite(loss):
             raise ToolError(
-                f"the loss is not finite at step {self.state.global_step + 1}, rows {self._named(inputs['rows'])}",
+                f"the loss is not finite at step {self.state.global_step + 1}, rows {self._named()}",
                 hint="lower training.learning_rate",
             )
         # DeepSpeed and DDP average gradients over ranks, where the sum is wanted.
         return loss * self.accelerator.num_processes
 
-    def _named(self, rows: torch.Tensor) -> str:
-        return ", ".join(self.examples[row].id for row in rows.tolist()[:5])
+    def _named(self) -> str:
+        """The rows of this step so far, on this rank; of the last batch where they are many."""
+        return ", ".join(self.examples[row].id for row in self._rows_of_step[-5:])
+
+    def _check_gradient(self, norm: float | None) -> None:
+        """Refuse a step whose gradient was not finite: every weight is by now. (In f16 such a step is left out.)"""
+        if norm is not None and not math.isfinite(norm) and not self.args.fp16:
+            raise ToolError(
+                f"the gradient is not finite at step {self.state.global_step}, rows {self._named()}",
+                hint="lower training.learning_rate, or leave those rows out",
+            )
+        self._rows_of_step.clear()
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted."""
@@ -189,12 +205,17 @@ class FitTrainer(Trainer):  # type: ignore[misc]
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             adapter.save_weights(Path(output_dir) / adapter.WEIGHTS_FILE, weights)
 
+    def save_rehearsed(self) -> None:
+        """Save a checkpoint outside of Trainer's own rhythm. Every rank must call this."""
+        self._save_checkpoint(self.model, None)
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.reporter.is_first:
             folder = self.job.work / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
-            checkpoints.mark_complete(folder, {"best_score": self.best_score})
+            checkpoints.keep_best(self.job.work, folder)
+            checkpoints.mark_complete(folder, {"best_score": self.best_score, "run": self.job.fingerprint})
             checkpoints.prune(self.job.work, self.job.settings.checkpoint.keep)
         self.accelerator.wait_for_everyone()
 
@@ -207,6 +228,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         """Record a step and, now and then, report it. Trainer's own history would grow into every checkpoint."""
         if "loss" not in logs:
             return
+        self._check_gradient(logs.get("grad_norm"))
         self.last_loss = logs["loss"]
         self._record({key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs})
         now = time.monotonic()

@@ -24,8 +24,10 @@ _NOTES_OF_ONE_START = {PROGRESS_FILE, ERROR_FILE, LOG_FILE}
 
 
 def has_checkpoints(work: Path) -> bool:
-    """Whether a work folder holds a checkpoint that was written whole."""
-    return any(work.glob(f"{CHECKPOINT_PREFIX}*/{COMPLETE_FILE}"))
+    """Whether a work folder holds a checkpoint that was written whole; the one before the first step is none."""
+    return any(
+        path.parent.name != f"{CHECKPOINT_PREFIX}0" for path in work.glob(f"{CHECKPOINT_PREFIX}*/{COMPLETE_FILE}")
+    )
 
 
 def clear_work(work: Path, *, keep_checkpoints: bool) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from tests import tiny
 from tests.trainer.conftest import fit_arguments
-from trainer import launch
+from trainer import extensions, launch
 from trainer.job import Job
 from trainer.work import LOG_FILE
 
@@ -31,7 +31,8 @@ class ForkServer:
 
     def __init__(self) -> None:
         env = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
-        env["PATH"] = launch.scripts_path(env.get("PATH", ""), str(Path(sys.executable).parent))
+        env[extensions.FOLDER_VARIABLE] = str(extensions.folder())
+        env["PATH"] = extensions.scripts_path(env.get("PATH", ""), str(Path(sys.executable).parent))
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

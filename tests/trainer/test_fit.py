@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -392,18 +393,29 @@ def test_a_machine_without_a_compiler_is_told_so(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_build_locks_of_the_dead_are_removed_and_others_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer.extensions import is_built, remove_locks
+@pytest.mark.slow
+def test_a_build_lock_dies_with_its_process(tmp_path: Path) -> None:
+    """torch's own is a file: left behind by a killed build, it would hold up every later start for ever."""
+    from trainer.extensions import BuildLock
 
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
-    folder = tmp_path / "deepspeed_shm_comm"
-    folder.mkdir(parents=True)
-    (folder / "lock").touch()
-    remove_locks(before=time.time() - 900)
-    assert (folder / "lock").exists()
-    remove_locks(after=time.time() - 60)
-    assert not (folder / "lock").exists()
-    assert not is_built()
+    path = tmp_path / "lock"
+    program = (
+        "import sys, time; from torch.utils import cpp_extension; from trainer import extensions\n"
+        "extensions.use_locks_that_die_with_their_process()\n"
+        "assert cpp_extension.FileBaton(sys.argv[1]).try_acquire(); print('held', flush=True); time.sleep(600)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    acquired = threading.Event()
+    waiting = BuildLock(str(path))
+    thread = threading.Thread(target=lambda: waiting.try_acquire() and acquired.set())
+    thread.start()
+    assert not acquired.wait(0.3)
+    holder.kill()
+    assert acquired.wait(30)
+    holder.communicate()
+    waiting.release()
 
 
 def test_two_runs_do_not_share_an_output(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
