@@ -122,6 +122,10 @@ class QuestionFormat(BaseModel):
         passage, asked, *choices = fields
         return Question(passage, asked, tuple(choices), question.answer)
 
+    def converted(self, text: str) -> str:
+        """A text that belongs to a question, such as its explanation, in the script the question is shown in."""
+        return chinese.convert([text], self.convert)[0] if self.convert else text
+
     def collapses(self, question: Question) -> bool:
         """Whether the conversion would make two options the same, so that the question is shown as it was typed."""
         if not self.convert:

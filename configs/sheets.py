@@ -21,6 +21,7 @@ _NAMES = {
     "passage": ("passage", "文章", "短文", "article", "context", "text", "內文", "内文"),
     "question": ("question", "問題", "问题", "題目", "题目"),
     "answer": ("answer", "正確答案", "正确答案", "答案", "label", "gold"),
+    "explanation": ("explanation", "解析", "詳解", "详解", "解說", "解说"),
     "choices": ("choices", "options", "選項", "选项"),
     "ignore": SOURCE,
 }
@@ -38,6 +39,10 @@ class SheetRow:
     error: str = ""
     warnings: tuple[str, ...] = ()
     label_normalised: bool = False
+    explanation: str = ""
+    """Why the answer is right, where the sheet has such a column."""
+    source: str = ""
+    """Where the question comes from, where the sheet has such a column."""
     raw: Mapping[str, Any] | None = None
     """The cells as read, for reports on rejected rows."""
 
@@ -64,7 +69,7 @@ def parse_columns(text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         role, sign, column = (word.strip() for word in part.partition("="))
         if not sign or not column or (role not in _NAMES and not _CHOICE_NAME.match(role)):
-            roles = "id, passage, question, choice1, choice2, …, choices, answer, ignore"
+            roles = "id, passage, question, choice1, choice2, …, choices, answer, explanation, ignore"
             raise ConfigError(f"'{part}' in the column list is not ROLE=COLUMN", hint=f"the roles are {roles}")
         key = f"ignore:{column}" if role == "ignore" else role
         columns[key] = column
@@ -195,9 +200,15 @@ def _read_row(
     asked = text(cells[roles["question"]], "the question")
     choices = tuple(text(cell, f"option {place}") for place, cell in enumerate(_choice_cells(cells, roles), 1))
     label = cells[roles["answer"]] if "answer" in roles else None
+    explanation = (
+        without_control(text(cells[roles["explanation"]], "the explanation")) if "explanation" in roles else ""
+    )
+    source = _source(cells)
 
     def row(question: Question | None, error: str = "", *, normalised: bool = False) -> SheetRow:
-        return SheetRow(number, identity or str(number), question, error, tuple(warnings), normalised, cells)
+        return SheetRow(
+            number, identity or str(number), question, error, tuple(warnings), normalised, explanation, source, cells
+        )  # fmt: skip
 
     error = broken[0] if broken else _fault(passage, asked, choices)
     if error:
@@ -212,6 +223,11 @@ def _read_row(
             warnings.append(f"the label {fault}")
         return row(Question(passage, asked, choices))
     return row(Question(passage, asked, choices, place), normalised=normalised)
+
+
+def _source(cells: Mapping[str, Any]) -> str:
+    named = (cell for column, cell in cells.items() if normalised(column) in SOURCE)
+    return next((cell_text(cell).strip() for cell in named if cell is not None and not isinstance(cell, CellFault)), "")
 
 
 def _choice_cells(cells: Mapping[str, Any], roles: Mapping[str, str]) -> list[Any]:

@@ -12,7 +12,7 @@ from configs.atomic import sha256_text
 from configs.errors import ConfigError, ToolError, require
 from trainer.tokenizer import TOKENIZER_FILE, SentencePieceTokenizer
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ["*.json", "*.model", "*.safetensors", "*.bin", "*.jinja", "*.toml"]
 
 _SAMPLES = 64
@@ -31,7 +31,7 @@ def resolve(source: str, what: str) -> Path:
         return folder
     if folder.exists():
         raise ConfigError(f"the {what} {source} is a file", hint="give the folder that holds it")
-    if not _HUB_ID.fullmatch(source) or folder.parent.is_dir():
+    if not HUB_ID.fullmatch(source) or folder.parent.is_dir():
         raise ConfigError(f"the {what} {source} does not exist")
     hub = require("huggingface_hub", "train")
     try:

@@ -1,4 +1,4 @@
-"""The `trainer` command: prepare, preview, vocab, fit."""
+"""The `trainer` command: prepare, preview, vocab, plan, fit."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_prepare(commands)
     _add_preview(commands)
     _add_vocab(commands)
+    _add_plan(commands)
     _add_fit(commands)
     return parser
 
@@ -82,6 +83,23 @@ def _add_vocab(commands: Any) -> None:
     parser.set_defaults(handler=_vocab)
 
 
+def _add_plan(commands: Any) -> None:
+    parser = commands.add_parser("plan", help="what a training needs, by part, and which settings fit")
+    parser.add_argument("--model", required=True, metavar="BASE|7b", help="a folder, a hub id, or 1.3b, 7b, 13b")
+    parser.add_argument("--preset", default="", metavar="NAME|FILE", help="default: formosa, and all are considered")
+    parser.add_argument("--gpu-memory", default="", metavar="8GB", help="of each card (default: the usual cards)")
+    parser.add_argument("--host-memory", default="", metavar="64GB", help="default: this machine's")
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="cards; processes on a CPU (default: 1)")
+    parser.add_argument("--cpu", action="store_true", help="plan for training on this CPU")
+    parser.add_argument("--data", type=Path, metavar="DATA", help="dataset folder (default: exam questions)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="section.key=VALUE", dest="overrides", help="change one setting"
+    )
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    common_flags(parser)
+    parser.set_defaults(handler=_plan)
+
+
 def _add_fit(commands: Any) -> None:
     parser = commands.add_parser("fit", help="train a LoRA adapter")
     parser.add_argument("--model", required=True, metavar="BASE", help="base model: a folder or a hub id")
@@ -96,6 +114,9 @@ def _add_fit(commands: Any) -> None:
         "--gpus", default="", metavar="N|0,2", help="how many or which; processes on a CPU (default: all GPUs, or 1)"
     )
     parser.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
+    parser.add_argument(
+        "--report-to", default="", metavar="tensorboard,wandb", help="records for other programs; wandb's stays offline"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="section.key=VALUE", dest="overrides", help="change one setting"
     )
@@ -165,10 +186,29 @@ def _vocab(args: argparse.Namespace) -> None:
     print(json.dumps(report, ensure_ascii=False) if args.json else "\n".join(lines(report)))
 
 
+def _plan(args: argparse.Namespace) -> None:
+    from trainer.planning.plan import PlanRequest, make_plan
+    from trainer.planning.report import lines, tree
+
+    request = PlanRequest(
+        model=args.model,
+        preset=args.preset,
+        overrides=tuple(args.overrides),
+        gpu_memory=args.gpu_memory,
+        host_memory=args.host_memory,
+        gpus=args.gpus,
+        data=args.data,
+        on_cpu=args.cpu,
+    )
+    plan = make_plan(request)
+    print(json.dumps(tree(plan), ensure_ascii=False) if args.json else "\n".join(lines(plan)))
+
+
 def _fit(args: argparse.Namespace) -> None:
     from trainer.job import FitRequest, plan_job
     from trainer.launch import train
     from trainer.settings import load_settings
+    from trainer.trackers import parse_trackers
 
     request = FitRequest(
         model=args.model,
@@ -178,6 +218,7 @@ def _fit(args: argparse.Namespace) -> None:
         init_adapter=args.init_adapter,
         gpus=args.gpus,
         resume=args.resume,
+        report_to=parse_trackers(args.report_to),
         overwrite=args.overwrite,
     )
     job = plan_job(request)

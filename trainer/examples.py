@@ -41,6 +41,10 @@ class Example:
     question: Question | None = None
     """The question as it was rendered: with a shortened passage where `truncated`."""
     truncated: bool = False
+    explanation: str = ""
+    """What the reply says after the label of the question, where that is trained."""
+    source: str = ""
+    """Where the question comes from."""
 
     @property
     def labels(self) -> list[int]:
@@ -62,11 +66,14 @@ def encode_rows(
     tokenizer: SentencePieceTokenizer,
     max_length: int,
     kept: Path | None = None,
+    *,
+    explanations: bool = False,
 ) -> list[Example]:
     """Encode all rows: the conversations in their order, then the blocks of the raw text.
 
     Args:
         kept: where the ids of raw text stay for the next run (see `TextBlocks`).
+        explanations: exam rows that have one reply with the label and, in the next line, the explanation.
 
     Raises:
         ConfigError: rows that do not fit `max_length` however shortened, all counted and the first few named.
@@ -77,7 +84,7 @@ def encode_rows(
         for row in rows:
             if row.text:
                 texts.add(row.id, row.text)
-            elif encoded := encode_row(row, formats, tokenizer, max_length):
+            elif encoded := encode_row(_as_trained(row, formats, explanations), formats, tokenizer, max_length):
                 examples += encoded
             else:
                 too_long.append(row.id)
@@ -103,6 +110,15 @@ def tokens_file(data: Path, work: Path, rows: RowFile, tokenizer: SentencePieceT
     return folder / TOKENS_FOLDER / f"{sha256_text(identity)[:16]}.ids"
 
 
+def _as_trained(row: Row, formats: Formats, explanations: bool) -> Row:
+    """The row with its explanation in the reply, or with none."""
+    if not row.explanation or not explanations or not formats.question:
+        return replace(row, explanation="")
+    explanation = formats.question.converted(row.explanation)
+    reply = {**row.messages[-1], "content": f"{row.messages[-1]['content']}\n{explanation}"}
+    return replace(row, messages=(*row.messages[:-1], reply), explanation=explanation)
+
+
 def encode_row(row: Row, formats: Formats, tokenizer: SentencePieceTokenizer, max_length: int) -> list[Example]:
     """Encode one conversation: in one example, or in one for each reply (see `encode_conversation`).
 
@@ -122,7 +138,10 @@ def _fit(encoded: Iterable[Encoded], max_length: int) -> bool:
 
 
 def _examples(row: Row, encoded: Iterable[Encoded], *, truncated: bool = False) -> list[Example]:
-    examples = [Example(row.id, array("i", ids), spans, row.question, truncated) for ids, spans in encoded]
+    examples = [
+        Example(row.id, array("i", ids), spans, row.question, truncated, row.explanation, row.source)
+        for ids, spans in encoded
+    ]
     if any(start >= end for example in examples for start, end in example.trained):
         raise ConfigError(f"row {row.id} has an empty reply: nothing to train on")
     return examples
@@ -141,7 +160,7 @@ def _shorter_passage(
         messages = (*formats.question.messages(replace(shorter, answer=None)), row.messages[-1])
         encoded = encode_conversation(formats.prompt, messages, tokenizer)
         if _fit(encoded, max_length):
-            best = _examples(Row(row.id, messages, shorter), encoded, truncated=True)
+            best = _examples(replace(row, messages=messages, question=shorter), encoded, truncated=True)
             low = kept + 1
         elif kept == 0:
             break

@@ -19,11 +19,15 @@ from configs.atomic import staged_folder
 from configs.formats import FORMAT_FILE
 from trainer import adapter, metrics
 from trainer.base import base_identity
-from trainer.datasets.folder import Dataset
+from trainer.datasets.folder import Dataset, read_meta
+from trainer.evaluation import Answered
 from trainer.job import TOKENIZER_FILES, TRAINING_FILE, Job
 from trainer.loop import BEST_FILE
 from trainer.model import quantization, trainable_parameters
+from trainer.model_card import model_card
 from trainer.model_folder import write_model
+from trainer.trackers import TRACKER_FOLDERS
+from trainer.validation_report import validation_report
 from trainer.work import BEST_FOLDER, METRICS_FILE
 
 _PACKAGES = ("lora2edge", "torch", "transformers", "peft", "deepspeed", "accelerate", "bitsandbytes", "sentencepiece")
@@ -41,6 +45,11 @@ class Finish:
     loss: float
     compute: str
     seconds: float
+    memory: int
+    """Most bytes that the first process held: on its GPU, or in all."""
+    memory_before: int
+    """Bytes it held before the model."""
+    tokens_per_second: float
 
 
 def write_output(finish: Finish, model: PeftModel | PreTrainedModel) -> None:
@@ -65,9 +74,15 @@ def write_output(finish: Finish, model: PeftModel | PreTrainedModel) -> None:
                 shutil.copyfile(job.base / name, folder / name)
         _write(folder / "chat_template.jinja", finish.dataset.formats.prompt.chat_template)
         _write(folder / FORMAT_FILE, finish.dataset.formats.to_toml())
-        _write(folder / TRAINING_FILE, json.dumps(_record(finish, model, best), ensure_ascii=False, indent=2) + "\n")
+        record = _record(finish, model, best)
+        _write(folder / TRAINING_FILE, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+        card = model_card(record, job.base_name, read_meta(job.data), job.settings.flat())
+        _write(folder / "README.md", card)
         shutil.copyfile(job.work / METRICS_FILE, folder / METRICS_FILE)
         metrics.draw_plots(metrics.read(folder / METRICS_FILE), folder / "plots")
+        for name in TRACKER_FOLDERS:
+            if (job.work / name).is_dir():
+                shutil.copytree(job.work / name, folder / name, symlinks=True)
 
 
 def _write(path: Path, text: str) -> None:
@@ -98,6 +113,7 @@ def _record(finish: Finish, model: PeftModel | PreTrainedModel, best: dict[str, 
             "steps": finish.steps,
             "accuracy": best["accuracy"],
             "evaluation_rows": best["rows"],
+            "validation": validation_report([Answered(*row) for row in best["answered"]]),
             "perplexity": best["perplexity"],
             "token_accuracy": best["token_accuracy"],
             "token_rows": best["token_rows"],
@@ -106,6 +122,9 @@ def _record(finish: Finish, model: PeftModel | PreTrainedModel, best: dict[str, 
             "truncated_rows": finish.truncated,
             "trainable_parameters": trainable_parameters(model),
             "seconds": round(finish.seconds, 1),
+            "tokens_per_second": round(finish.tokens_per_second, 1),
+            "peak_memory": finish.memory,
+            "memory_before_model": finish.memory_before,
         },
         "base": base_identity(job.base),
         "init_adapter": job.init_adapter.name if job.init_adapter else None,

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import TrainingArguments
 
+    from trainer.examples import Example
     from trainer.loop import FitTrainer
 
 
@@ -90,7 +92,9 @@ def run(job: Job, reporter: Reporter) -> None:
     from trainer.examples import encode_rows, tokens_file
     from trainer.finish import Finish, write_output
     from trainer.loop import FitTrainer
+    from trainer.memory import resident
     from trainer.model import load_model, trainable_parameters
+    from trainer.option_shuffle import ShuffledExamples, in_turns
     from trainer.order import lay_out
     from trainer.perplexity import rows_to_score
     from trainer.tokenizer import SentencePieceTokenizer
@@ -104,7 +108,12 @@ def run(job: Job, reporter: Reporter) -> None:
     tokenizer = SentencePieceTokenizer.from_folder(job.base)
     examples, validation = (
         encode_rows(
-            rows, dataset.formats, tokenizer, training.max_length, tokens_file(job.data, job.work, rows, tokenizer)
+            rows,
+            dataset.formats,
+            tokenizer,
+            training.max_length,
+            tokens_file(job.data, job.work, rows, tokenizer),
+            explanations=training.explanations,
         )
         for rows in (dataset.train, dataset.validation)
     )
@@ -117,7 +126,8 @@ def run(job: Job, reporter: Reporter) -> None:
     probes = make_probes(validation, dataset.formats, tokenizer, settings.evaluation.rows, training.seed)
     others = rows_to_score(validation, settings.evaluation.rows, training.seed)
     order = lay_out([len(example.ids) for example in examples], training, job.rows_per_step)
-    compute, args = _training_arguments(job, order.steps)
+    compute, args = training_arguments(job, order.steps)
+    before = resident()
     model = load_model(job, compute, args.device)
     packed = f" in {order.per_pass:,} sequences" if training.packing else ""
     reporter.say(
@@ -125,20 +135,28 @@ def run(job: Job, reporter: Reporter) -> None:
         f"{len(probes):,} validation questions, {len(others):,} other validation rows; "
         f"{trainable_parameters(model):,} parameters to train"
     )
+    rows: Sequence[Example] = examples
+    if training.shuffle_options:
+        rows = ShuffledExamples(
+            examples, dataset.formats, tokenizer, max_length=training.max_length, seed=training.seed
+        )
+        order = replace(order, sequences=in_turns(order.sequences, len(examples)))
     trainer = FitTrainer(
-        job=job, model=model, args=args, order=order, examples=examples, probes=probes, others=others,
+        job=job, model=model, args=args, order=order, examples=rows, probes=probes, others=others,
         padding_id=tokenizer.padding_id, reporter=reporter,
     )  # fmt: skip
     trainer.train(resume_from_checkpoint=_checkpoint_to_resume(trainer))
+    trainer.close_trackers()
     if reporter.is_first:
         finish = Finish(
-            job=job, dataset=dataset, steps=order.steps, truncated=truncated, loss=trainer.last_loss,
+            job=job, dataset=dataset, steps=trainer.state.global_step, truncated=truncated, loss=trainer.last_loss,
             compute=str(compute), train_rows=len(examples), seconds=time.monotonic() - started,
+            memory=trainer.peak_memory(), memory_before=before, tokens_per_second=trainer.tokens_per_second(),
         )  # fmt: skip
         write_output(finish, model)
 
 
-def _training_arguments(job: Job, steps: int) -> tuple[torch.dtype, TrainingArguments]:
+def training_arguments(job: Job, steps: int) -> tuple[torch.dtype, TrainingArguments]:
     """(number type, arguments of Trainer). Under ZeRO-3 these must be made before the model is loaded."""
     import torch
     from transformers import TrainingArguments
@@ -217,6 +235,7 @@ def _checkpoint_to_resume(trainer: FitTrainer) -> str | None:
             raise ConfigError(f"{folder} is of another run", hint="--overwrite starts anew, without --resume")
         best = marker["state"]["best_score"]
         trainer.best_score = (best[0], best[1]) if best else None
+        trainer.best_step = marker["state"]["best_step"]
     trainer.accelerator.wait_for_everyone()
     return str(folder) if folder else None
 

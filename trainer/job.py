@@ -19,6 +19,7 @@ from trainer.base import base_identity, check_base, check_safetensors, read_conf
 from trainer.combinations import check_combination
 from trainer.datasets.folder import dataset_sha256, read_meta
 from trainer.settings import Settings
+from trainer.trackers import TRACKER_FOLDERS
 from trainer.work import JOB_FILE, METRICS_FILE, has_checkpoints
 from trainer.zero import deepspeed_config
 
@@ -46,6 +47,7 @@ FIT_FILES = (
     "plots/*.png",
     "LICENSE*",
     "USE_POLICY*",
+    *(f"{folder}/*" for folder in TRACKER_FOLDERS),
     *TOKENIZER_FILES,
 )
 """What `trainer fit` writes into an adapter folder, or into the folder of a model whose own weights it trained."""
@@ -62,6 +64,8 @@ class FitRequest:
     init_adapter: str = ""
     gpus: str = ""
     resume: bool = False
+    report_to: tuple[str, ...] = ()
+    """Other programs that get the metrics."""
     overwrite: bool = False
 
 
@@ -87,6 +91,8 @@ class Job(BaseModel):
     identity: dict[str, Any]
     """What must be the same for a run to be resumed, by name."""
     resume: bool
+    report_to: tuple[str, ...] = ()
+    """Other programs that get the metrics."""
 
     @property
     def fingerprint(self) -> str:
@@ -146,6 +152,7 @@ def plan_job(request: FitRequest) -> Job | None:
         gpus=gpus,
         identity=identity,
         resume=request.resume,
+        report_to=request.report_to,
     )
     recorded = _recorded(job.output)
     if output_is_done(

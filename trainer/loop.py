@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,20 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from configs.atomic import staged_file, write_json
 from configs.errors import ToolError
-from trainer import adapter, checkpoints, metrics
+from trainer import adapter, checkpoints, memory, metrics
 from trainer.batches import Collator, Sequences
 from trainer.evaluation import Probe, Score, evaluate
 from trainer.examples import IGNORED, Example
 from trainer.job import Job
 from trainer.optimizer import make_optimizer
 from trainer.order import RunOrder
+from trainer.pace import Pace
 from trainer.perplexity import TokenScore, score_tokens
 from trainer.rehearsal import Rehearsal
 from trainer.rhythm import Conductor, Rhythm
 from trainer.schedule import rate_share
 from trainer.target_loss import TargetLoss
+from trainer.trackers import Tracker, open_trackers
 from trainer.work import BEST_FOLDER, CHECKPOINT_PREFIX, METRICS_FILE, Reporter
 
 BEST_FILE = "best.json"
@@ -62,6 +65,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self.optimizer: torch.optim.Optimizer | None = None
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.best_score: tuple[float, float] | None = None
+        self.best_step = 0
         self.last_score: Score | None = None
         self.last_tokens: TokenScore | None = None
         self.last_loss = float("nan")
@@ -69,6 +73,8 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self._target_loss = TargetLoss(model)
         self._reported_at = 0.0
         self._started = time.monotonic()
+        self.pace = Pace()
+        self._trackers: list[Tracker] | None = None
         super().__init__(
             model=model, args=args, train_dataset=Sequences(order.sequences),
             data_collator=Collator(examples, padding_id), callbacks=[Conductor(self.rhythm), Rehearsal(self)],
@@ -96,6 +102,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         if not items:
             raise ToolError(f"nothing is trained at step {self.state.global_step + 1}, rows {self._named()}")
         positions = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
+        self.pace.count(sum(len(self.examples[row].ids) for row in inputs["rows"].tolist()))
         loss = self._target_loss(model, inputs["input_ids"], inputs["labels"], **positions) / items
         if not torch.isfinite(loss):
             raise ToolError(
@@ -151,10 +158,14 @@ class FitTrainer(Trainer):  # type: ignore[misc]
             "padding_id": self.padding_id,
             "device": self.args.device,
         }
+        with self.pace.paused():
+            return self._evaluated(how)
+
+    def _evaluated(self, how: dict[str, Any]) -> dict[str, float]:
         record: dict[str, float] = {}
         score = evaluate(self.model_wrapped, self.probes, **how) if self.probes else None
         if score:
-            record |= {"eval_accuracy": score.accuracy, "eval_loss": score.loss, "eval_rows": score.rows}
+            record |= {"eval_accuracy": score.accuracy, "eval_loss": score.loss, "eval_rows": len(score.rows)}
         tokens = score_tokens(self.model_wrapped, self.others, **how) if self.others else None
         if tokens:
             record |= {
@@ -165,7 +176,17 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         if record:
             self._record(record)
         self._keep_if_best(score, tokens)
+        self._stop_if_stale()
         return record
+
+    def _stop_if_stale(self) -> None:
+        """End the run where so many evaluations found nothing better; what was saved says how many, so that a resumed
+        run ends where the other one would have."""
+        patience = self.job.settings.evaluation.patience
+        stale = (self.state.global_step - self.best_step) // self.rhythm.evaluate_every
+        if patience and stale >= patience and self.state.global_step < self.state.max_steps:
+            self.reporter.say(f"nothing better since step {self.best_step}: stopping at step {self.state.global_step}")
+            self.control.should_training_stop = True
 
     def _keep_if_best(self, score: Score | None, tokens: TokenScore | None) -> None:
         """Exam accuracy decides, else the loss on other rows; without validation rows the last adapter is the best."""
@@ -174,7 +195,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         rank = (score.accuracy, -score.loss) if score else (others, 0.0)
         if step == 0 or (self.best_score and rank <= self.best_score):
             return
-        self.best_score = rank
+        self.best_score, self.best_step = rank, step
         weights = self.gathered_weights()
         if self.reporter.is_first:
             folder = self.job.work / BEST_FOLDER
@@ -184,7 +205,8 @@ class FitTrainer(Trainer):  # type: ignore[misc]
             best = {
                 "step": step,
                 "accuracy": score.accuracy if score else None,
-                "rows": score.rows if score else 0,
+                "rows": len(score.rows) if score else 0,
+                "answered": [[*astuple(row)] for row in score.rows] if score else [],
                 "perplexity": tokens.perplexity if tokens else None,
                 "token_accuracy": tokens.accuracy if tokens else None,
                 "token_rows": tokens.rows if tokens else 0,
@@ -215,7 +237,8 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         if self.reporter.is_first:
             folder = self.job.work / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
             checkpoints.keep_best(self.job.work, folder)
-            checkpoints.mark_complete(folder, {"best_score": self.best_score, "run": self.job.fingerprint})
+            best = {"best_score": self.best_score, "best_step": self.best_step}
+            checkpoints.mark_complete(folder, {**best, "run": self.job.fingerprint})
             checkpoints.prune(self.job.work, self.job.settings.checkpoint.keep)
         self.accelerator.wait_for_everyone()
 
@@ -230,14 +253,31 @@ class FitTrainer(Trainer):  # type: ignore[misc]
             return
         self._check_gradient(logs.get("grad_norm"))
         self.last_loss = logs["loss"]
-        self._record({key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs})
+        step = {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
+        self._record(step | {"tokens_per_second": round(self.tokens_per_second(), 1), "memory": self.peak_memory()})
         now = time.monotonic()
         if now - self._reported_at >= _REPORT_SECONDS or self.state.global_step == self.state.max_steps:
             self._reported_at = now
             self._report()
 
+    def tokens_per_second(self) -> float:
+        """Tokens of rows, without padding, that all processes train in a second."""
+        processes: int = self.args.world_size
+        return self.pace.tokens_per_second * processes
+
+    def peak_memory(self) -> int:
+        """Most bytes that this process has held so far: on its GPU, or in all."""
+        return memory.peak(on_gpu=bool(self.job.gpus))
+
     def _record(self, values: dict[str, Any]) -> None:
         if self.reporter.is_first:
+            if self._trackers is None:
+                name, settings = self.job.output.name, self.job.settings.flat()
+                self._trackers = open_trackers(
+                    self.job.report_to, self.job.work, name, settings, max(0, self.state.global_step - 1)
+                )
+            for tracker in self._trackers:
+                tracker.take(self.state.global_step, values)
             step = self.state.global_step
             epoch = round(step * self.job.rows_per_step / self._per_pass, 4)
             seconds = round(time.monotonic() - self._started, 3)
@@ -249,4 +289,10 @@ class FitTrainer(Trainer):  # type: ignore[misc]
             note += f", accuracy {self.last_score.accuracy:.1%}"
         if self.last_tokens:
             note += f", validation perplexity {self.last_tokens.perplexity:.2f}"
+        note += f", {self.tokens_per_second():,.0f} tokens/s, {self.peak_memory() / (1 << 30):.1f} GiB"
         self.reporter.progress(self.state.global_step, self.state.max_steps, note)
+
+    def close_trackers(self) -> None:
+        """Bring the other programs' records to the disk."""
+        for tracker in self._trackers or ():
+            tracker.close()

@@ -51,9 +51,10 @@ def score_tokens(
     """Score all examples; the ranks share the work, and get the same score."""
     longest = max(example.trained_tokens for example in examples)
     batch_size = max(1, min(batch_size, _POSITIONS // longest))
-    loss, right, tokens = summed_over_ranks(
-        model, examples, batch_size, device, lambda batch: _score_batch(model, batch, padding_id, device)
+    sums = summed_over_ranks(
+        model, examples, batch_size, device, lambda batch: _score_batch(model, batch, padding_id, device), (3,)
     )
+    loss, right, tokens = sums.tolist()
     return TokenScore(loss / tokens, right / tokens, len(examples), int(tokens))
 
 

@@ -94,6 +94,10 @@ class TrainingSettings(_Section):
     packing: bool = False
     """Put several rows, which do not see each other, into one sequence of up to `max_length` tokens: larger products
     for a GPU. `batch_size` then counts sequences."""
+    shuffle_options: bool = False
+    """Exam rows are asked with their options in another order in every pass, the label with its option."""
+    explanations: bool = False
+    """Exam rows that have an explanation reply with the label and then the explanation, not with the label alone."""
     seed: int = Field(0, ge=0)
     """Seed of the adapter's start, of dropout and of the order of rows."""
 
@@ -107,6 +111,8 @@ class EvaluationSettings(_Section):
     """Validation rows used, a fixed seeded choice; 0 takes all."""
     batch_size: int = Field(8, ge=1)
     """Rows in one forward pass, per process."""
+    patience: int = Field(0, ge=0)
+    """Evaluations in a row without a better result after which the run ends; 0 runs to the last step."""
 
 
 class CheckpointSettings(_Section):

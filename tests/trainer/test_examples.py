@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError
-from configs.exam import Question
+from configs.exam import Question, label_ids
 from configs.formats import Formats
 from tests import tiny
 from trainer.batches import Collator
 from trainer.datasets.folder import Row
-from trainer.evaluation import make_probe
+from trainer.evaluation import make_probes
 from trainer.examples import IGNORED, Example, encode_row, encode_rows
 from trainer.tokenizer import SentencePieceTokenizer
 
@@ -127,12 +127,13 @@ def test_batches_are_padded_at_the_right(tokenizer: SentencePieceTokenizer) -> N
         assert set(label[len(example.ids) :]) <= {IGNORED}
 
 
-def test_probes_score_what_follows_the_labels_common_start(tokenizer: SentencePieceTokenizer) -> None:
+def test_probes_hold_every_spelling_of_every_label(tokenizer: SentencePieceTokenizer) -> None:
     question = Question("文", "問？", ("甲", "", "丙"), 3)
-    probe = make_probe(question, FORMATS, tokenizer)
-    assert tokenizer.piece(probe.context[-1]) == "▁"
-    assert [[tokenizer.piece(id_) for id_ in ending] for ending in probe.endings] == [["1"], ["3"]]
-    assert probe.answer == 1
+    (probe,) = make_probes(encode_rows([row_of(question)], FORMATS, tokenizer, 1536), FORMATS, tokenizer, 0, 0)
+    prompt, trained = label_ids(FORMATS.prompt, FORMATS.question, question, tokenizer)
+    assert list(probe.context) == prompt
+    assert [probe.labels[probe.spellings.index(tuple(ids))] for ids in trained] == [0, 1, 2]
+    assert len(probe.spellings) > 3
 
 
 def test_added_tokens_are_known(tmp_path: Path, tiny_base: Path) -> None:

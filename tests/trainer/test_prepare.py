@@ -103,6 +103,7 @@ def test_every_kind_of_sheet_gives_the_same_rows(kind: str, sheet: Path, dataset
             "問題": q.question,
             **{f"選項{n}": c for n, c in enumerate(q.choices, 1)},
             "正確答案": q.answer,
+            "資料來源": "自編",
         }
         for number, q in enumerate(tiny.questions(60), 1)
     ]

@@ -32,6 +32,10 @@ class Row:
     """The conversation; empty where the row is raw text."""
     question: Question | None = None
     """The exam question behind the messages, where there is one."""
+    explanation: str = ""
+    """Why the answer of the exam question is right."""
+    source: str = ""
+    """Where the exam question comes from."""
     text: str = ""
     """Raw text, for continued pre-training."""
 
@@ -56,6 +60,8 @@ class Row:
                 "question": asked.question,
                 "choices": list(asked.choices),
                 "answer": asked.answer,
+                **({"explanation": self.explanation} if self.explanation else {}),
+                **({"source": self.source} if self.source else {}),
             }
         return json.dumps(record, ensure_ascii=False)
 
@@ -70,7 +76,8 @@ class Row:
         if exam:
             question = Question(exam["passage"], exam["question"], tuple(exam["choices"]), exam["answer"])
         messages = tuple({"role": part["role"], "content": part["content"]} for part in record["messages"])
-        return cls(str(record["id"]), messages, question)
+        about = {key: str(exam.get(key, "")) for key in ("explanation", "source")} if exam else {}
+        return cls(str(record["id"]), messages, question, **about)
 
 
 class RowFile:

@@ -56,7 +56,8 @@ def exam_rows(sheet: Sheet, question_format: QuestionFormat) -> Iterator[Found]:
                 )
         record = None
         if question and not reason:
-            record = Row(row.id, tuple(question_format.messages(question)), question)
+            messages = tuple(question_format.messages(question))
+            record = Row(row.id, messages, question, row.explanation, row.source)
         yield Found(row.number, record, row.id, asked, reason, tallies)
 
 

@@ -1,0 +1,1 @@
+"""`trainer plan`: what a training will need, and which settings fit."""
