@@ -113,6 +113,9 @@ def _add_fit(commands: Any) -> None:
     parser.add_argument(
         "--gpus", default="", metavar="N|0,2", help="how many or which; processes on a CPU (default: all GPUs, or 1)"
     )
+    parser.add_argument(
+        "--hostfile", type=Path, metavar="FILE", help="train on many machines: a line `NAME slots=N` for each"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
     parser.add_argument(
         "--report-to", default="", metavar="tensorboard,wandb", help="records for other programs; wandb's stays offline"
@@ -217,6 +220,7 @@ def _fit(args: argparse.Namespace) -> None:
         settings=load_settings(args.preset, args.overrides, args.deepspeed),
         init_adapter=args.init_adapter,
         gpus=args.gpus,
+        hostfile=args.hostfile,
         resume=args.resume,
         report_to=parse_trackers(args.report_to),
         overwrite=args.overwrite,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from configs.errors import ConfigError, MachineError, ToolError
 from trainer.extensions import use_locks_that_die_with_their_process
+from trainer.hosts import end_without_beat
 from trainer.job import Job
 from trainer.memory_advice import memory_advice
 from trainer.work import Reporter
@@ -35,8 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("job", type=Path)
     parser.add_argument("--local_rank", type=int, help="given by launchers; the environment says the same")
     args = parser.parse_args(argv)
-    _end_with_launcher()
     job = Job.model_validate_json(args.job.read_text(encoding="utf-8"))
+    if job.hosts:
+        end_without_beat(job.work)
+    else:
+        _end_with_launcher()
     reporter = Reporter(job.work)
     try:
         run(job, reporter)

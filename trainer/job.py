@@ -18,6 +18,7 @@ from configs.formats import FORMAT_FILE
 from trainer.base import base_identity, check_base, check_safetensors, read_config, resolve, weight_files
 from trainer.combinations import check_combination
 from trainer.datasets.folder import dataset_sha256, read_meta
+from trainer.hosts import Hosts, read_hostfile
 from trainer.settings import Settings
 from trainer.trackers import TRACKER_FOLDERS
 from trainer.work import JOB_FILE, METRICS_FILE, has_checkpoints
@@ -63,6 +64,7 @@ class FitRequest:
     settings: Settings
     init_adapter: str = ""
     gpus: str = ""
+    hostfile: Path | None = None
     resume: bool = False
     report_to: tuple[str, ...] = ()
     """Other programs that get the metrics."""
@@ -88,6 +90,9 @@ class Job(BaseModel):
     processes: int
     gpus: tuple[int, ...]
     """Devices of the processes; empty on a CPU."""
+    hostfile: Path | None = None
+    hosts: Hosts = ()
+    """The machines of a hostfile; empty on this one alone."""
     identity: dict[str, Any]
     """What must be the same for a run to be resumed, by name."""
     resume: bool
@@ -124,7 +129,14 @@ def plan_job(request: FitRequest) -> Job | None:
     meta = read_meta(request.data)
     data_sha256 = dataset_sha256(request.data, meta)
     init_adapter = _checked_adapter(request) if request.init_adapter else None
-    processes, gpus = devices(request.gpus, request.settings.deepspeed)
+    hosts = read_hostfile(request.hostfile, request.gpus) if request.hostfile else ()
+    if hosts and request.settings.deepspeed == "none":
+        raise ConfigError("--deepspeed none trains in one process, not on many machines", hint="use --deepspeed zero2")
+    if hosts:
+        processes = sum(len(numbers) for _, numbers in hosts)
+        gpus = tuple(number for _, numbers in hosts for number in numbers) if gpu_count() else ()
+    else:
+        processes, gpus = devices(request.gpus, request.settings.deepspeed)
     deepspeed = deepspeed_config(request.settings.deepspeed, request.settings, on_gpu=bool(gpus))
     check_combination(
         request.settings, deepspeed, on_gpu=bool(gpus), is_tied=bool(read_config(base).get("tie_word_embeddings")),
@@ -150,6 +162,8 @@ def plan_job(request: FitRequest) -> Job | None:
         deepspeed=deepspeed,
         processes=processes,
         gpus=gpus,
+        hostfile=request.hostfile.absolute() if request.hostfile else None,
+        hosts=hosts,
         identity=identity,
         resume=request.resume,
         report_to=request.report_to,

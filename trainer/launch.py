@@ -27,7 +27,7 @@ from typing import Any
 from configs.atomic import write_text
 from configs.errors import ConfigError, MachineError, ToolError
 from configs.progress import Progress, show
-from trainer import extensions
+from trainer import extensions, hosts
 from trainer.job import Job
 from trainer.memory_advice import memory_advice
 from trainer.shared_memory import remove_orphans
@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
+_EXPORTED = (
+    "PATH", "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "DS_ACCELERATOR", extensions.FOLDER_VARIABLE,
+)  # fmt: skip
+"""What the processes of other machines need beyond what DeepSpeed exports by itself (PYTHON…, NCCL…)."""
 _FULL_BYTES = 1 << 20
 _GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 18), "MALLOC_TRIM_THRESHOLD_": str(1 << 18)}
 """glibc's allocator gives arrays above 256 KiB back when they are freed. Left to itself it keeps them, in pieces that
@@ -86,17 +90,24 @@ def _announce_build(job: Job) -> None:
 
 
 def _run(job: Job) -> None:
+    env = environment(job)
+    if job.hosts:
+        hosts.check_programs(env["PATH"])
+        hosts.write_environment(job.work / hosts.ENVIRONMENT_FILE, env, _EXPORTED)
+        hosts.beat(job.work)
     with (job.work / LOG_FILE).open("wb") as output:
         process = subprocess.Popen(
             command(job),
-            env=environment(job),
+            env=env,
+            # DeepSpeed puts its folder on the module path of other machines.
+            cwd=job.work if job.hosts else None,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
         try:
-            show(_events(process, job.work / PROGRESS_FILE), "fit")
+            show(_events(process, job), "fit")
         finally:
             _end_group(process)
             remove_orphans()
@@ -108,13 +119,15 @@ def command(job: Job) -> list[str]:
     job_file = str(job.work / JOB_FILE)
     if job.deepspeed is None:
         return [sys.executable, "-P", "-m", "trainer.fit", job_file]
-    where = (
-        ["--include", f"localhost:{','.join(map(str, job.gpus))}"] if job.gpus else ["--num_gpus", str(job.processes)]
-    )
-    # A hostfile at DeepSpeed's default place would be read unasked: name one that is not there.
+    if job.hostfile:
+        where = hosts.words(job.hosts, job.hostfile)
+    else:
+        devices = f"localhost:{','.join(map(str, job.gpus))}"
+        where = ["--include", devices] if job.gpus else ["--num_gpus", str(job.processes)]
+        # A hostfile at DeepSpeed's default place would be read unasked: name one that is not there.
+        where += ["--hostfile", str(job.work / "no-hostfile")]
     return [
-        sys.executable, "-P", "-m", "deepspeed.launcher.runner",
-        "--hostfile", str(job.work / "no-hostfile"), "--master_port", str(_free_port()),
+        sys.executable, "-P", "-m", "deepspeed.launcher.runner", "--master_port", str(_free_port()),
         *where, "--module", "--no_local_rank", "trainer.fit", job_file,
     ]  # fmt: skip
 
@@ -122,7 +135,8 @@ def command(job: Job) -> list[str]:
 def environment(job: Job) -> dict[str, str]:
     """Environment of the training process: ours, and what keeps it off the network and off our cores' neighbours."""
     env = dict(os.environ)
-    env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // job.processes)))
+    here = max((len(numbers) for _, numbers in job.hosts), default=job.processes)
+    env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // here)))
     # Every input is a local folder by now: nothing is left to ask the hub for.
     env |= {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     env[extensions.FOLDER_VARIABLE] = str(extensions.folder())
@@ -133,6 +147,8 @@ def environment(job: Job) -> dict[str, str]:
             env = _GIVE_BACK | env
     elif job.deepspeed is None:
         env["CUDA_VISIBLE_DEVICES"] = str(job.gpus[0])
+    if job.hosts:
+        env["DS_ENV_FILE"] = str(job.work / hosts.ENVIRONMENT_FILE)
     return env
 
 
@@ -161,10 +177,12 @@ def _locked(work: Path) -> Iterator[None]:
         yield
 
 
-def _events(process: subprocess.Popen[bytes], path: Path) -> Iterator[Progress]:
+def _events(process: subprocess.Popen[bytes], job: Job) -> Iterator[Progress]:
     """Progress events of the training process until it ends; what it says is logged on the way."""
-    position = 0
+    path, position = job.work / PROGRESS_FILE, 0
     while True:
+        if job.hosts:
+            hosts.beat(job.work)
         ended = _has_ended(process)
         lines, position = _new_lines(path, position)
         for line in lines:

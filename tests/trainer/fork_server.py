@@ -77,7 +77,7 @@ class ForkServer:
 
 def serve() -> None:
     """Read requests from stdin, answer on stdout."""
-    for name in ("torch", "transformers", "peft", "deepspeed", "bitsandbytes", "trainer.finish", "trainer.loop"):
+    for name in ("torch", "transformers", "peft", "deepspeed", "bitsandbytes", "trainer.finish", "trainer.fit"):
         importlib.import_module(name)
     for line in sys.stdin:
         request = json.loads(line)

@@ -366,7 +366,7 @@ def test_a_dataset_that_was_changed_is_refused(tiny_base: Path, dataset: Path, t
         (("--gpus", "0"), 2, "at least one"),
         (("--gpus", "2", "--deepspeed", "none"), 2, "one process"),
         (("--deepspeed", "zero9"), 2, "zero2"),
-        (("--preset", "formossa"), 2, "alpaca2, formosa, lab4, tibetan-stage1, tibetan-stage2"),
+        (("--preset", "formossa"), 2, "alpaca2, formosa, formosa-zero3-offload, lab4, ner, tibetan-stage1"),
         (("--set", "lora.rankk=3"), 2, "lora.rank"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from configs import files
 from configs.errors import ConfigError
+from trainer.combinations import check_combination
 from trainer.settings import Settings, load_settings, parse_override
 from trainer.zero import deepspeed_config
 
@@ -24,6 +25,28 @@ def test_presets_hold_what_they_promise(preset: str, rank: int, alpha: float, le
 def test_lab4_trains_as_it_did() -> None:
     training = load_settings("lab4").training
     assert (training.learning_rate, training.accumulation, training.epochs) == (1e-4, 8, 1)
+
+
+def test_predecessors_presets_train_as_they_did() -> None:
+    vicuna = load_settings("vicuna")
+    assert (vicuna.lora.rank, vicuna.lora.alpha, vicuna.lora.targets) == (8, 16, ("q_proj", "v_proj"))
+    assert (vicuna.model.load_in, vicuna.training.max_length, vicuna.training.epochs) == (8, 256, 3)
+    assert vicuna.training.batch_size * vicuna.training.accumulation == 128
+    ner = load_settings("ner")
+    assert (ner.lora.rank, ner.lora.alpha, ner.deepspeed) == (8, 32, "zero1-offload")
+
+
+def test_the_offloading_formosa_is_formosa_otherwise() -> None:
+    assert load_settings("formosa-zero3-offload") == load_settings("formosa", deepspeed="zero3-offload")
+
+
+@pytest.mark.parametrize("preset", files.names("presets"))
+def test_no_preset_asks_for_what_cannot_be_or_must_be_built(preset: str) -> None:
+    settings = load_settings(preset)
+    for on_gpu in (False, True):
+        config = deepspeed_config(settings.deepspeed, settings, on_gpu=on_gpu)
+        check_combination(settings, config, on_gpu=on_gpu, is_tied=False, continues_adapter=False)
+    assert settings.training.optimizer != "cpu_adam"
 
 
 def test_overrides_are_toml_and_bare_words_are_strings() -> None:
@@ -66,7 +89,9 @@ def test_a_preset_of_ones_own(tmp_path: Path) -> None:
     path.write_text("[lora\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="not TOML"):
         load_settings(str(path))
-    with pytest.raises(ConfigError, match="alpaca2, formosa, lab4, tibetan-stage1, tibetan-stage2"):
+    with pytest.raises(
+        ConfigError, match="alpaca2, formosa, formosa-zero3-offload, lab4, ner, tibetan-stage1, tibetan-stage2, vicuna"
+    ):
         load_settings("formossa")
 
 
