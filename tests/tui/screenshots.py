@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from textual.pilot import Pilot
 
-from configs.atomic import write_text
+from configs.errors import ToolError
 from runtime.scripted import ScriptedEngine
+from tests.tui.compare_scene import answered, asked
+from tests.tui.comparing import LABELS
 from tests.tui.driving import chat, ended_replies, prompt, until, write
 from tests.tui.exam_scene import sitting
+from tests.tui.png import check_tools, write_png
 from tests.tui.svg import mended
 from tui.app import ChatApp
 
@@ -68,13 +72,45 @@ async def draw_exam(*keys: str) -> str:
         return picture
 
 
-def main(output: Path) -> None:
-    """Write every picture into the folder `output`."""
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / "tui-chat.svg", mended(asyncio.run(draw_chat())))
-    write_text(output / "tui-predict.svg", mended(asyncio.run(draw_exam())))
-    write_text(output / "tui-predict-question.svg", mended(asyncio.run(draw_exam("down", *OPENED))))
+async def draw_compare() -> str:
+    """Return the picture of two models' replies as SVG."""
+    async with asked(SIZE) as (app, _):
+        picture: str = app.export_screenshot(title=f"tui compare --model {LABELS[0]}.gguf --model {LABELS[1]}.gguf")
+        return picture
+
+
+async def draw_compare_sheet() -> str:
+    """Return the picture of a sheet that two models have answered as SVG."""
+    async with answered(SIZE) as (app, pilot):
+        await pilot.press("right")
+        await pilot.pause(0.3)
+        picture: str = app.export_screenshot(
+            title=f"tui compare --model {LABELS[0]}.gguf --model {LABELS[1]}.gguf 考題.xlsx"
+        )
+        return picture
+
+
+PICTURES: dict[str, Callable[[], Coroutine[Any, Any, str]]] = {
+    "tui-chat": draw_chat,
+    "tui-predict": draw_exam,
+    "tui-predict-question": lambda: draw_exam("down", *OPENED),
+    "tui-compare": draw_compare,
+    "tui-compare-sheet": draw_compare_sheet,
+}
+
+
+def main(output: Path) -> int:
+    """Write every picture into the folder `output`; returns the exit code."""
+    try:
+        check_tools()
+        output.mkdir(parents=True, exist_ok=True)
+        for name, draw in PICTURES.items():
+            write_png(mended(asyncio.run(draw())), output / f"{name}.png")
+    except ToolError as error:
+        sys.stderr.write(f"screenshots: error: {error}\n")
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1])))

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 _FONT_FACE = re.compile(r"\s*@font-face\s*\{[^}]*\}")
 _FONT_FAMILY = "font-family: Fira Code, monospace;"
 _FONTS = (
-    "font-family: 'DejaVu Sans Mono', Menlo, Consolas, 'Noto Sans Mono CJK TC', 'Noto Sans CJK TC', "
+    "font-family: 'DejaVu Sans Mono', Menlo, Consolas, 'Noto Sans Mono CJK TC', 'Noto Sans CJK TC', 'Noto Serif Tibetan', "
     "'PingFang TC', 'Microsoft JhengHei', monospace;"
 )
 _FULL_WIDTH_LATIN = "font-variant-east-asian: full-width;"
@@ -40,11 +40,19 @@ def _in_cells(match: re.Match[str]) -> str:
         return ""
     at, cell = float(x), float(length) / len(text)
     parts = []
-    for wide, run in itertools.groupby(text, key=lambda character: cell_len(character) == 2):
+    for kind, run in itertools.groupby(text, key=_kind):
         characters = "".join(run)
         width = cell * cell_len(characters)
-        size = f' font-size="{_WIDE_FONT_SIZE}px"' if wide else ""
+        size = f' font-size="{_WIDE_FONT_SIZE}px"' if kind == "wide" else ""
+        if kind == "tibetan":  # its letters are wider than a cell: narrower ones, not such that overlap
+            size = ' lengthAdjust="spacingAndGlyphs"'
         shown = html.escape(characters).replace("\xa0", "&#160;")
         parts.append(f'<text class="{css_class}" x="{at:g}" y="{y}" textLength="{width:g}"{size}{rest}>{shown}</text>')
         at += width
     return "".join(parts)
+
+
+def _kind(character: str) -> str:
+    if "\u0f00" <= character <= "\u0fff":
+        return "tibetan"
+    return "wide" if cell_len(character) == 2 else "narrow"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
-from tests.tui.screenshots import ANSWER, OPENED, draw_chat, draw_exam
+from configs.errors import MachineError
+from tests.tui.compare_scene import ASKED
+from tests.tui.png import _BROWSERS, write_png
+from tests.tui.screenshots import ANSWER, OPENED, draw_chat, draw_compare, draw_compare_sheet, draw_exam, main
 from tests.tui.svg import mended
 
 
@@ -27,6 +32,44 @@ async def test_the_exam_rooms_pictures_are_the_same_every_time_and_offline() -> 
         assert first == second
         assert seen in first
         assert not re.search(r"""@font-face|url\(["']?http|href=|src=|@import""", first)
+
+
+@pytest.mark.slow
+async def test_the_comparisons_pictures_are_the_same_every_time_and_offline() -> None:
+    for draw, seen in ((draw_compare, re.findall(r"[一-鿿]+", ASKED)), (draw_compare_sheet, ["臺灣雲豹以什麼為食"])):
+        first, second = mended(await draw()), mended(await draw())
+        assert first == second
+        assert all(part in first for part in seen)
+        assert not re.search(r"""@font-face|url\(["']?http|href=|src=|@import""", first)
+
+
+def test_a_machine_without_a_browser_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(tmp_path / "out") == 3
+    assert "apt-get install chromium fonts-noto-cjk" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, _BROWSERS)), reason="needs Chromium")
+def test_a_picture_becomes_a_png_of_its_size(tmp_path: Path) -> None:
+    from PIL import Image
+
+    svg = '<svg viewBox="0 0 800 400.4" xmlns="http://www.w3.org/2000/svg"><rect width="800" height="400" fill="#f00"/></svg>'
+    try:
+        write_png(svg, tmp_path / "a.png")
+    except MachineError as error:
+        pytest.skip(str(error))  # no font
+    image = Image.open(tmp_path / "a.png").convert("RGB")
+    assert image.size == (1000, 500)
+    assert image.getpixel((500, 250)) == (255, 0, 0)
+
+
+def test_tibetan_is_made_narrow_rather_than_laid_over_itself() -> None:
+    svg = '<text class="a" x="10" y="20" textLength="40" clip-path="c">བོདab</text>'
+    assert mended(svg).count("spacingAndGlyphs") == 1
 
 
 def test_chinese_takes_two_cells_in_a_picture() -> None:

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from textual.color import Color
 
+from tests.tui.compare_scene import answered, asked
 from tests.tui.driving import prompt, status
 from tests.tui.screenshots import conversation
 from tui.widgets.message_view import MessageView
@@ -20,6 +21,12 @@ pytestmark = pytest.mark.slow
 
 _FOLDER = Path(__file__).with_name("snapshots")
 _SIZES = [(80, 24), (120, 40)]
+_SCENES = {
+    "compare": (asked, []),
+    "compare-marks-off": (asked, ["f2"]),
+    "compare-sheet": (answered, ["right"]),
+    "compare-row": (answered, ["right", "enter"]),
+}
 _SCREENS = {"chat": [], "help": ["f1"], "chats": ["ctrl+o"], "commands": ["slash", "e"]}
 
 
@@ -52,6 +59,27 @@ async def test_a_screen_looks_as_it_did(screen: str, size: tuple[int, int]) -> N
         path.parent.mkdir(exist_ok=True)
         path.write_text(shown, encoding="utf-8")
     assert shown == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("size", _SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", _SCENES)
+async def test_a_comparison_looks_as_it_did_in_both_themes(name: str, size: tuple[int, int]) -> None:
+    scene, keys = _SCENES[name]
+    path = _FOLDER / f"{name}-{size[0]}x{size[1]}.txt"
+    async with scene(size) as (app, pilot):
+        await pilot.press(*keys)
+        said = []
+        for theme, dark in (("lora2edge-night", True), ("lora2edge-paper", False)):
+            app.theme = theme
+            await pilot.pause(0.5)
+            said.append(text_of(app))
+            for widget in app.screen.query("ComparedReply, RowTable, SideCard, #row-text, StatusLine"):
+                *_, ground, ink = widget.colors
+                assert (brightness(ground) < brightness(ink)) is dark
+                assert contrast(ground, ink) >= 4.5
+    if os.environ.get("SNAPSHOTS") == "write":
+        path.write_text(said[0], encoding="utf-8")
+    assert said[0] == said[1] == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("size", _SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

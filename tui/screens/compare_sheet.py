@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 _HINT_S = 5.0
 _COUNT_EVERY_S = 1.0
 _ANSWER_CELLS = 9
+_ID_CELLS = 10
 
 
 class CompareSheet(Screen[None]):
@@ -71,6 +72,8 @@ class CompareSheet(Screen[None]):
         self._settings = settings
         self._ledger: Ledger | None = None
         self._names: Sequence[Sequence[str]] = ((), ())
+        self._has_ids = True
+        """Whether the sheet names its rows otherwise than by their numbers."""
         self._filter = 0
         self._shown: list[int] = []
         self._running = True
@@ -84,18 +87,15 @@ class CompareSheet(Screen[None]):
                 yield SideCard(letter, label)
         yield Static(id="verdict")
         yield ChoiceBar(id="filters")
-        number, identity, question, label = compare_words().columns
-        yield RowTable(
-            [
-                Column(number, 6, to_the_right=True),
-                Column(identity, 8),
-                Column(question),
-                Column(label, 5),
-                *(Column(letter, _ANSWER_CELLS) for letter in LETTERS),
-            ],
-            self._cells,
-        )
+        yield RowTable(self._columns(), self._cells)
         yield StatusLine(compare_words().sheet_keys_hint, "sheet")
+
+    def _columns(self) -> list[Column]:
+        number, identity, question, label = compare_words().columns
+        found = [Column(number, 6, to_the_right=True), Column(identity, _ID_CELLS), Column(question), Column(label, 5)]
+        if not self._has_ids:
+            del found[1]
+        return [*found, *(Column(letter, _ANSWER_CELLS) for letter in LETTERS)]
 
     def on_mount(self) -> None:
         self._status.state = compare_words().checking
@@ -120,6 +120,8 @@ class CompareSheet(Screen[None]):
         prepared = event.prepared
         assert prepared.sides is not None
         self._ledger = Ledger(prepared.rows)
+        self._has_ids = any(row.id != str(row.number) for row in prepared.rows)
+        self._table.set_columns(self._columns())
         self._names = [side.labels.labels for side in prepared.sides]
         for side in SIDES:
             self._card(side).total = prepared.sides[side].total
@@ -267,13 +269,16 @@ class CompareSheet(Screen[None]):
         ]
         style = "bold" if pair.differs else ""
         asked = " ".join(visible(question.question if question else pair.row.error).split())
-        return [
+        found = [
             Content.styled(str(pair.row.number), "$foreground 60%"),
             Content(visible(pair.row.id)),
             Content.styled(asked, style),
             Content.styled(gold, "$success"),
             *answers,
         ]
+        if not self._has_ids:
+            del found[1]
+        return found
 
     def _hint(self, sentence: str) -> None:
         self._status.hint = sentence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
 from textual.timer import Timer
@@ -79,7 +79,8 @@ class CompareTexts(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TitleBar("   ".join(f"{letter} {label}" for letter, label in zip(LETTERS, self._settings.labels)))
-        with VerticalScroll(id="conversation", can_focus=False):
+        # As high as the window at least: an anchored view would push less than that to its lower edge.
+        with VerticalScroll(id="conversation", can_focus=False), Vertical(id="messages"):
             yield Static(Content.styled(compare_words().welcome, "$foreground 60%"), id="welcome")
         with Horizontal(id="prompt-box"):
             yield Static(">", id="prompt-mark")
@@ -97,6 +98,10 @@ class CompareTexts(Screen[None]):
     @property
     def _rounds(self) -> VerticalScroll:
         return self.query_one("#conversation", VerticalScroll)
+
+    @property
+    def _messages(self) -> Vertical:
+        return self.query_one("#messages", Vertical)
 
     @property
     def _status(self) -> StatusLine:
@@ -128,7 +133,7 @@ class CompareTexts(Screen[None]):
         self._round = CompareRound(
             self._number, text, self._settings.labels, seed=sampling.seed, width=self._rounds.size.width
         )
-        self._rounds.mount(self._round)
+        self._messages.mount(self._round)
         self._rounds.anchor()
         for reply in self._round.replies:
             reply.wait(compare_words().waiting)
@@ -236,7 +241,7 @@ class CompareTexts(Screen[None]):
         told = {str(note.content) for note in self.query(Note)}
         for note in dict.fromkeys(notes):
             if note not in told:
-                self._rounds.mount(Note(note), before=self._round)
+                self._messages.mount(Note(note), before=self._round)
 
     def _enter(self, state: str) -> None:
         self._watch.restart()

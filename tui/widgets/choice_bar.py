@@ -11,7 +11,7 @@ from textual.events import Click
 from textual.message import Message
 from textual.widget import Widget
 
-_GAP = 3
+_GAP = 2
 
 
 class ChoiceBar(Widget):

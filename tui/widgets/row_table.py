@@ -71,6 +71,11 @@ class RowTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._columns = tuple(columns)
         self._cells = cells
 
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Have other columns from here on."""
+        self._columns = tuple(columns)
+        self.refresh()
+
     def watch_count(self) -> None:
         self.virtual_size = Size(self.size.width, self.count + _HEAD_ROWS)
         self.chosen = min(self.chosen, max(self.count - 1, 0))
