@@ -37,7 +37,7 @@ DEFAULTS = {
     "exam.run": "space", "exam.stop": "escape", "exam.filter1": "1", "exam.filter2": "2", "exam.filter3": "3",
     "exam.filter4": "4", "exam.filter5": "5", "exam.filter_before": "left,shift+tab", "exam.filter_after": "right,tab",
     "exam.find": "slash", "exam.order": "o", "exam.details": "i", "exam.columns": "c", "exam.export": "e",
-    "exam.choose": "ctrl+o",
+    "exam.choose": "ctrl+o", "exam.restart": "r",
 }  # fmt: skip
 """What can have another key, and the keys it has."""
 

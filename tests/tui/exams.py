@@ -15,16 +15,19 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from configs import errors
 from configs.errors import ToolError
 from configs.exam import Question
 from configs.formats import Formats
 from runtime.arguments import add_answer_flags, add_model_flags
+from runtime.batch import PredictRun
 from runtime.engine import ModelOptions
 from runtime.interface import ScoreRequest
 from runtime.scripted import ScriptedEngine
@@ -145,6 +148,26 @@ def lines_of(app: Any) -> list[str]:
     """What the table shows, line by line."""
     found = table(app)
     return [found.render_line(y).text.rstrip() for y in range(found.size.height)]
+
+
+def plain(settings: ExamSettings, engine: ScriptedEngine, output: Path) -> bytes:
+    """What `runtime predict` writes."""
+    assert settings.sheet is not None
+    run = PredictRun(replace(settings.run_of(settings.sheet, settings.sheet_columns), output=output), engine.load)
+    list(run)
+    return output.read_bytes()
+
+
+def details(app: Any) -> str:
+    """What there is to say of the sheet and its run."""
+    card = room(app).query_one("#exam-details", Static)
+    return str(card.content) if card.display else ""
+
+
+async def sit(pilot: Any) -> None:
+    """Answer to the end."""
+    await pilot.press("space")
+    await reach(pilot, State.DONE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,67 +1,41 @@
-"""The exam room: a sheet is opened, looked at, answered, and the answers are those of `runtime predict`."""
+"""The exam room: a sheet is opened and answered, and the answers are those of `runtime predict`."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.events import Paste
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 
 from configs.exam import Question
 from runtime.batch import PredictRun
 from runtime.engine import ModelOptions
-from runtime.scripted import ScriptedEngine
 from tests import tiny
 from tests.runtime import make_gguf
 from tests.tui.driving import status, until
-from tests.tui.exams import FORMATS, Broken, Examinee, exam, lines_of, reach, room, table, write_sheet
+from tests.tui.exams import (
+    FORMATS,
+    Broken,
+    Examinee,
+    details,
+    exam,
+    lines_of,
+    plain,
+    reach,
+    room,
+    sit,
+    write_sheet,
+)
 from tui.exam.board import Facts
 from tui.exam.settings import ExamSettings
-from tui.screens.exam_choices import ChooserScreen
-from tui.screens.exam_question import QuestionScreen, question_content
 from tui.screens.exam_room import State
 from tui.widgets.exam_head import ExamHead
-from tui.words import choose, words
+from tui.words import words
 
 QUESTIONS = tiny.questions(60)
-
-
-@pytest.fixture(scope="module")
-def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real header: formats, identity and journal come from it; the engine is scripted."""
-    folder = tmp_path_factory.mktemp("exam-model")
-    return make_gguf.model(folder / "tiny.gguf", tiny.tokenizer(folder), formats=FORMATS)
-
-
-@pytest.fixture
-def settings(gguf: Path, tmp_path: Path) -> ExamSettings:
-    sheet = write_sheet(tmp_path / "卷.csv", QUESTIONS)
-    return ExamSettings(ModelOptions(gguf), sheet, tmp_path / "a.csv", data_folder=tmp_path / "data")
-
-
-def plain(settings: ExamSettings, engine: ScriptedEngine, output: Path) -> bytes:
-    """What `runtime predict` writes."""
-    assert settings.sheet is not None
-    run = PredictRun(replace(settings.run_of(settings.sheet, settings.sheet_columns), output=output), engine.load)
-    list(run)
-    return output.read_bytes()
-
-
-def details(app: Any) -> str:
-    """What there is to say of the sheet and its run."""
-    card = room(app).query_one("#exam-details", Static)
-    return str(card.content) if card.display else ""
-
-
-async def sit(pilot: Any) -> None:
-    """Answer to the end."""
-    await pilot.press("space")
-    await reach(pilot, State.DONE)
 
 
 # Before the run
@@ -73,7 +47,7 @@ async def test_a_sheet_is_shown_before_anything_is_computed(settings: ExamSettin
         assert "key: 正確答案" in details(app)
         assert "60 rows" in details(app)
         assert QUESTIONS[0].question in lines_of(app)[1]
-        assert status(app).state == words().exam.ready
+        assert status(app).state == "Space starts"
     assert engine.loads == 0
     assert {path.name for path in tmp_path.iterdir()} == {"卷.csv", "data"}
 
@@ -346,267 +320,3 @@ async def test_a_sheet_of_people_is_counted_right_and_has_its_time_left(settings
     assert [row["Gold"] for row in rows] == [str(row.answer) for row in questions]
     assert accuracy.correct == sum(row["Answer"] == row["Gold"] for row in rows)
     assert accuracy.total == len(rows) == 200
-
-
-# Looking
-
-
-async def test_filters_show_what_they_say(settings: ExamSettings) -> None:
-    async with exam(settings, Examinee(QUESTIONS)) as (app, pilot):
-        await sit(pilot)
-        board = app.screen.board
-        wrong = [place for place, row in enumerate(board.rows) if row.answer.place != row.row.question.answer]
-        unsure = [
-            place
-            for place, row in enumerate(board.rows)
-            if max(row.answer.probabilities) < 0.5 or row.answer.margin < 0.1 or row.answer.warnings
-        ]
-        assert 0 < len(wrong) < 60
-        assert 0 < len(unsure) < 60
-        for key, places in (("2", wrong), ("3", unsure), ("4", list(range(60))), ("5", []), ("1", list(range(60)))):
-            await pilot.press(key)
-            assert list(table(app).places) == places
-            assert board.count(room(app)._kind) == len(places)
-        await pilot.press("5")
-        assert words().exam.nothing_here in lines_of(app)[1]
-        await pilot.press("left", "left")
-        assert list(table(app).places) == unsure
-        await pilot.press("1", "o")
-        margins = [board.rows[place].answer.margin for place in table(app).places]
-        assert margins == sorted(margins)
-
-
-async def test_the_mouse_chooses_opens_and_filters(settings: ExamSettings) -> None:
-    async with exam(settings, Examinee(QUESTIONS)) as (app, pilot):
-        await sit(pilot)
-        await pilot.click("#questions", offset=(20, 3))
-        assert table(app).cursor == 2
-        await pilot.click("#questions", offset=(20, 3))
-        assert isinstance(app.screen, QuestionScreen)
-        await pilot.press("escape")
-        filters = str(app.screen.query_one("#filters").render())
-        await pilot.click("#filters", offset=(2 + filters.index("wrong"), 0))
-        assert len(table(app).places) == app.screen.board.count(Facts.WRONG)
-
-
-async def test_an_id_or_a_text_is_found(settings: ExamSettings) -> None:
-    async with exam(settings, Examinee()) as (app, pilot):
-        for text, places in (("10007", [6]), (QUESTIONS[11].passage[3:], [10, 11]), ("", list(range(60)))):
-            await pilot.press("slash")
-            app.screen.query_one(Input).value = text
-            await pilot.press("enter")
-            assert list(table(app).places) == places
-
-
-async def test_a_wrong_question_opened_shows_everything_and_steps_through_the_filter(settings: ExamSettings) -> None:
-    async with exam(settings, Examinee(QUESTIONS)) as (app, pilot):
-        await sit(pilot)
-        await pilot.press("2", "down", "enter")
-        assert isinstance(app.screen, QuestionScreen)
-        place = table(app).places[1]
-        question, answer = QUESTIONS[place], room(app).board.rows[place].answer
-        text = str(app.screen.query_one("#question-text", Static).content)
-        for part in (question.passage, question.question, *question.choices, words().exam.wrong):
-            assert part in text
-        for share in answer.probabilities:
-            assert f"{share:6.1%}" in text
-        bars = [line.count("█") for line in text.splitlines() if "─" in line or "█" in line]
-        assert bars == [round(30 * share) for share in answer.probabilities]
-        lines = text.splitlines()
-        assert lines[lines.index("") :]
-        assert next(line for line in lines if line.endswith(words().exam.key)).startswith(f"{question.answer}  ")
-        assert next(line for line in lines if line.endswith(words().exam.answer)).startswith(f"{answer.place}  ")
-        await pilot.press("right", "right", "escape")
-        assert table(app).cursor == 3
-
-
-async def test_an_open_question_is_renewed_when_its_answer_comes(settings: ExamSettings) -> None:
-    engine = Examinee(QUESTIONS)
-    engine.hold_at = 0
-    async with exam(settings, engine) as (app, pilot):
-        await pilot.press("space", "enter")
-        await pilot.pause()
-        shown: Callable[[], str] = lambda: str(app.screen.query_one("#question-text", Static).content)  # noqa: E731
-        assert words().exam.waiting in shown()
-        engine.go.set()
-        await until(pilot, lambda: words().exam.waiting not in shown())
-        assert "%" in shown()
-
-
-async def test_text_of_a_sheet_is_never_markup(gguf: Path, tmp_path: Path) -> None:
-    hostile = "[/b] [@click=app.quit]按[/] [INST] \x1b[2J\x07 [red]紅"
-    rows = [Question(hostile, hostile, (hostile, "[b]", "\x1b]0;x\x07", "丁"), 1)]
-    sheet = write_sheet(tmp_path / "[b]卷[@click=app.quit].csv", rows, ids=[f"[/x]{hostile}"])
-    settings = ExamSettings(ModelOptions(gguf), sheet, tmp_path / "[o].csv", columns="full", data_folder=tmp_path)
-    async with exam(settings, Examinee()) as (app, pilot):
-        assert "[/b] [@click=app.quit]按[/] [INS" in lines_of(app)[1]
-        await sit(pilot)
-        await pilot.press("enter")
-        text = str(app.screen.query_one("#question-text", Static).content)
-        assert text.count("[@click=app.quit]按[/]") == 3
-        assert "\x1b" not in text + "".join(lines_of(app))
-        await pilot.press("escape", "e", "enter")
-        await pilot.pause()
-        await pilot.press("escape")
-        await pilot.click("#exam-sheet")
-        app.refresh(recompose=False)
-        await pilot.pause()
-        assert app.is_running
-    assert sum(path.suffix == ".csv" for path in tmp_path.iterdir()) == 2
-
-
-# Sheets that are chosen
-
-
-async def test_without_a_sheet_one_is_chosen_from_a_folder(
-    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_sheet(tmp_path / "甲.csv", QUESTIONS[:5])
-    (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / "folder").mkdir()
-    write_sheet(tmp_path / "folder" / "[乙].csv", QUESTIONS[:7])
-    async with exam(ExamSettings(ModelOptions(gguf), data_folder=tmp_path), Examinee(), opened=False) as (app, pilot):
-        assert words().exam.no_sheet in details(app)
-        await pilot.press("space")
-        assert isinstance(app.screen, ChooserScreen)
-        names = [path.name for path in app.screen._shown]
-        assert names[1:] == ["folder", "甲.csv"]
-        app.screen.query_one(Input).value = "fold"
-        await pilot.pause()
-        assert app.screen.query_one(OptionList).option_count == 1
-        await pilot.press("enter")
-        await pilot.pause()
-        await pilot.press("enter")
-        await reach(pilot, State.READY)
-        assert len(app.screen.board.rows) == 7
-        await sit(pilot)
-    assert (tmp_path / "[乙].answers.csv").exists()
-
-
-async def test_the_named_sheet_keeps_its_output_however_it_is_opened_again(
-    settings: ExamSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    async with exam(replace(settings, sheet=Path("卷.csv"), output=Path("a.csv")), Examinee()) as (app, pilot):
-        await pilot.press("ctrl+o")
-        app.screen.query_one(Input).value = "卷"
-        await pilot.pause()
-        await pilot.press("enter")
-        await reach(pilot, State.READY)
-        await sit(pilot)
-    assert {path.name for path in tmp_path.iterdir()} == {"卷.csv", "a.csv", "a.csv.journal.jsonl", "data"}
-
-
-async def test_a_dropped_sheet_is_opened_and_not_while_a_run_goes_on(
-    settings: ExamSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    other = write_sheet(tmp_path / "another one.csv", QUESTIONS[:5])
-    engine = Examinee(QUESTIONS)
-    engine.hold_at = 3
-    async with exam(settings, engine) as (app, pilot):
-        app.screen.post_message(Paste(f"'{tmp_path}/no such.csv'"))
-        await until(pilot, lambda: "is no sheet" in status(app).hint)
-        await pilot.press("space")
-        await until(pilot, lambda: app.screen.board.count(Facts.DONE) == 3)
-        app.screen.post_message(Paste(f"'{other}'"))
-        await until(pilot, lambda: status(app).hint == words().exam.busy)
-        await pilot.press("escape")
-        engine.go.set()
-        await reach(pilot, State.READY)
-        for text in (f"'{other}' ", str(other).replace(" ", "\\ "), other.as_uri()):
-            app.screen.post_message(Paste(text))
-            await until(pilot, lambda: app.screen.board.count(Facts.ALL) == 5 and room(app).state is State.READY)
-            app.screen.post_message(Paste(str(settings.sheet)))
-            await until(pilot, lambda: app.screen.board.count(Facts.ALL) == 60 and room(app).state is State.READY)
-
-
-# Export
-
-
-@pytest.mark.parametrize(("line", "columns"), [(0, "kaggle"), (1, "full")])
-async def test_an_export_of_a_finished_run_is_what_the_run_itself_would_have_written(
-    settings: ExamSettings, tmp_path: Path, line: int, columns: Any
-) -> None:
-    async with exam(settings, Examinee(QUESTIONS)) as (app, pilot):
-        await sit(pilot)
-        await pilot.press("e", *["down"] * line, "enter")
-        await pilot.pause()
-        assert app.screen.query_one(Input).value == str(tmp_path / f"a.{columns}.csv")
-        await pilot.press("enter")
-        await until(pilot, lambda: "60 of them answered" in status(app).hint)
-    written = (tmp_path / f"a.{columns}.csv").read_bytes()
-    assert written == plain(replace(settings, columns=columns), Examinee(QUESTIONS), tmp_path / "b.csv")
-    assert written.startswith(b"\xef\xbb\xbf") is (columns == "full")
-
-
-async def test_the_wrong_rows_alone_are_exported_and_nothing_is_replaced_unasked(
-    settings: ExamSettings, tmp_path: Path
-) -> None:
-    async with exam(settings, Examinee(QUESTIONS)) as (app, pilot):
-        await sit(pilot)
-        await pilot.press("2", "e", "down", "down", "enter")
-        await pilot.pause()
-        app.screen.query_one(Input).value = str(tmp_path / "錯題.csv")
-        await pilot.press("enter")
-        await until(pilot, lambda: "錯題.csv" in status(app).hint)
-        wrong = app.screen.board.count(Facts.WRONG)
-        before = (tmp_path / "錯題.csv").read_bytes()
-        for target, answer in ((tmp_path / "錯題.csv", "n"), (tmp_path / "a.csv", "y")):
-            kept = target.read_bytes()
-            await pilot.press("e", "enter")
-            await pilot.pause()
-            app.screen.query_one(Input).value = str(target)
-            await pilot.press("enter")
-            await pilot.pause()
-            await pilot.press(answer)
-            await pilot.pause(0.3)
-            assert target.read_bytes() == kept
-        assert "written by the run itself" in status(app).hint
-    with (tmp_path / "錯題.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert before == (tmp_path / "錯題.csv").read_bytes()
-    assert len(rows) == wrong
-    assert all(row["Answer"] != row["Gold"] for row in rows)
-
-
-async def test_an_export_in_the_middle_says_what_is_not_computed(settings: ExamSettings, tmp_path: Path) -> None:
-    engine = Examinee(QUESTIONS)
-    engine.hold_at = 20
-    async with exam(settings, engine) as (app, pilot):
-        await pilot.press("space")
-        await until(pilot, lambda: app.screen.board.count(Facts.DONE) == 20)
-        await pilot.press("e", "down", "enter")
-        await pilot.pause()
-        await pilot.press("enter")
-        await until(pilot, lambda: "20 of them answered" in status(app).hint)
-        engine.go.set()
-        await reach(pilot, State.DONE)
-    with (tmp_path / "a.full.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert sum(row["Status"] == "error: not computed" for row in rows) == 40
-    assert sum(bool(row["Answer"]) for row in rows) == 20
-
-
-# Words
-
-
-@pytest.mark.parametrize("language", ["zh-Hant", "zh-Hans"])
-async def test_the_room_speaks_chinese(settings: ExamSettings, language: str) -> None:
-    choose(language)
-    async with exam(settings, Examinee(QUESTIONS), size=(80, 24)) as (app, pilot):
-        await sit(pilot)
-        assert words().exam.heads[2] in lines_of(app)[0]
-        assert f"{words().exam.filters[1]} {app.screen.board.count(Facts.WRONG)}" in str(
-            app.screen.query_one("#filters").render()
-        )
-        await pilot.press("enter")
-        assert words().exam.passage in str(question_content(room(app).board, 0))
-
-
-async def test_help_lists_the_rooms_keys(settings: ExamSettings) -> None:
-    async with exam(settings, Examinee()) as (app, pilot):
-        await pilot.press("f1")
-        shown = str(app.screen.query_one("#help-card Static", Static).content)
-        assert all(key in shown and meaning in shown for key, meaning in words().exam.help_keys)

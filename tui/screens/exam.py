@@ -27,7 +27,7 @@ from tui.exam.settings import is_sheet
 from tui.keys import how_to_quit
 from tui.messages import LoadProgress
 from tui.screens.exam_choices import ChooserScreen, ExportScreen
-from tui.screens.exam_room import RUNNING, RoomScreen, State, columns_said
+from tui.screens.exam_room import RUNNING, RoomScreen, State, columns_said, key_of
 from tui.screens.questions import ConfirmScreen, LineScreen
 from tui.text import visible
 from tui.words import words
@@ -72,7 +72,7 @@ class ExamScreen(RoomScreen):
             self._open(self._settings.sheet, self._settings.sheet_columns, restart=self._settings.restart)
         else:
             self.enter(State.EMPTY)
-            self.tell([Content(words().exam.no_sheet)])
+            self.tell([Content(_no_sheet())])
 
     # Sheets
 
@@ -100,7 +100,7 @@ class ExamScreen(RoomScreen):
         held, bad = board.count(Facts.DONE), board.count(Facts.BAD)
         counts = [Content(said.rows_line.format(rows=len(board.rows)))]
         if bad:
-            counts.append(Content.styled(said.bad_line.format(count=bad), "$error"))
+            counts.append(Content.styled(said.bad_line.format(count=bad, key=key_of("filter5")), "$error"))
         if board.warned:
             counts.append(Content.styled(said.warned_line.format(count=board.warned), "$warning"))
         if held:
@@ -122,7 +122,7 @@ class ExamScreen(RoomScreen):
         """A sheet that is dropped on the terminal arrives as a pasted path."""
         path = path_of(event.text)
         if self.state in RUNNING:
-            self.hint(words().exam.busy)
+            self.hint(_busy())
         elif path is not None and is_sheet(path):
             self._open(path, "")
         else:
@@ -133,7 +133,7 @@ class ExamScreen(RoomScreen):
         if self.app.screen is not self:
             return
         if self.state in RUNNING:
-            self.hint(words().exam.busy)
+            self.hint(_busy())
             return
 
         def open_one(path: Path | None) -> None:
@@ -146,7 +146,7 @@ class ExamScreen(RoomScreen):
         """Say what a column of the sheet is."""
         sheet = self._sheet
         if sheet is None or self.state in RUNNING:
-            self.hint(words().exam.busy if sheet else words().exam.no_sheet)
+            self.hint(_busy() if sheet else _no_sheet())
             return
 
         def reopen(roles: str | None) -> None:
@@ -183,7 +183,7 @@ class ExamScreen(RoomScreen):
         """Forget the journal and answer every row again."""
         sheet = self._sheet
         if sheet is None or self.state in RUNNING:
-            self.hint(words().exam.busy if sheet else words().exam.no_sheet)
+            self.hint(_busy() if sheet else _no_sheet())
             return
 
         def reopen(sure: bool | None) -> None:
@@ -219,7 +219,7 @@ class ExamScreen(RoomScreen):
 
     def on_run_stopped(self) -> None:
         self.enter(State.READY)
-        stopped = [Content.styled(words().exam.stopped, "$warning")]
+        stopped = [Content.styled(words().exam.stopped.format(key=key_of("run")), "$warning")]
         self.tell([*self._about, *stopped], brief=stopped)
 
     def on_run_failed(self, event: RunFailed) -> None:
@@ -256,7 +256,7 @@ class ExamScreen(RoomScreen):
         """Write what is answered by now as a CSV."""
         board, shown = self.board, [self.board.rows[place] for place in self._table.places]
         if not board.rows:
-            self.hint(words().exam.no_sheet)
+            self.hint(_no_sheet())
             return
         said = words().exam
         lines = [said.export_kaggle.format(rows=len(board.rows)), said.export_full.format(rows=len(board.rows))]
@@ -296,6 +296,14 @@ class ExamScreen(RoomScreen):
 
     def on_export_failed(self, event: ExportFailed) -> None:
         self.hint(event.sentence)
+
+
+def _busy() -> str:
+    return words().exam.busy.format(key=key_of("stop"))
+
+
+def _no_sheet() -> str:
+    return words().exam.no_sheet.format(key=key_of("choose"))
 
 
 def _notes(notes: tuple[str, ...]) -> list[Content]:

@@ -17,12 +17,14 @@ from tui.exam.board import FILTERS, Board, Facts
 from tui.exam.pace import Pace
 from tui.exam.settings import ExamSettings
 from tui.exam.worker import ExamWorker
+from tui.keys import keys_of, label
 from tui.screens.exam_question import QuestionScreen
 from tui.stopwatch import Stopwatch
 from tui.text import visible
 from tui.widgets.exam_head import ExamHead
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.question_table import QuestionTable
+from tui.widgets.row_table import RowTable
 from tui.widgets.status_line import StatusLine
 from tui.widgets.title_bar import TitleBar
 from tui.words import words
@@ -104,12 +106,12 @@ class RoomScreen(Screen[None]):
         names = {
             State.EMPTY: "",
             State.OPENING: said.opening,
-            State.READY: said.ready,
+            State.READY: said.ready.format(key=key_of("run")),
             State.LOADING: said.loading,
             State.MEASURING: said.measuring,
             State.ANSWERING: said.answering,
             State.PAUSING: said.pausing,
-            State.PAUSED: said.paused,
+            State.PAUSED: said.paused.format(key=key_of("run")),
             State.STOPPING: said.stopping,
             State.DONE: said.finished,
         }
@@ -208,16 +210,16 @@ class RoomScreen(Screen[None]):
         self.list_rows()
         self._draw_filters()
 
-    @on(QuestionTable.Opened)
-    def open_question(self, event: QuestionTable.Opened) -> None:
+    @on(RowTable.Opened)
+    def open_question(self, event: RowTable.Opened) -> None:
         """Show one question; the cursor goes where the person leaves."""
         table, places = self._table, list(self._table.places)
 
         def move(at: int | None) -> None:
             if at is not None and places[at] in table.places:
-                table.cursor = table.places.index(places[at])
+                table.chosen = table.places.index(places[at])
 
-        self.app.push_screen(QuestionScreen(self.board, places, event.at), move)
+        self.app.push_screen(QuestionScreen(self.board, places, event.row), move)
 
     # Saying
 
@@ -252,6 +254,11 @@ class RoomScreen(Screen[None]):
     def end_hint(self) -> None:
         """Show the state again."""
         self._status.hint = ""
+
+
+def key_of(action: str) -> str:
+    """The key of one of the room's actions, as people write it."""
+    return label(keys_of(f"exam.{action}")[0])
 
 
 def columns_said(columns: Mapping[str, str]) -> str:

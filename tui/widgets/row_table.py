@@ -122,6 +122,10 @@ class RowTable(ScrollView, can_focus=True, inherit_bindings=False):
         style = self._component("row-table--chosen") if chosen else self.visual_style
         return self._strip(self._cells(row), width, style)
 
+    def _strip_of(self, line: Content) -> Strip:
+        """A line across all columns."""
+        return Visual.to_strips(self, line, self.scrollable_content_region.width, 1, self.visual_style, pad=True)[0]
+
     def _component(self, name: str) -> Style:
         return self.get_visual_style(name)
 

@@ -57,7 +57,6 @@ class ExamWords:
     nothing_here: str
     found: str
     doubtful_first: str
-    sheet_order: str
     find_title: str
 
     # A question
