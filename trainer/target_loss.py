@@ -1,8 +1,9 @@
 """The loss over trained positions alone, a chunk of them at a time.
 
 A number for every trained position and every word of the vocabulary is what eats the memory: 1,536 positions of a
-55,296-word vocabulary are 324 MiB, and the plain loss holds three such arrays. The output matrix is frozen, so the
-gradient of its input can be computed chunk by chunk together with the loss, and no logits are kept.
+55,296-word vocabulary are 324 MiB, and the plain loss holds three such arrays. Behind the logits comes nothing but
+the loss, so the gradients of the output matrix's input, and of the matrix where it is trained, are computed chunk by
+chunk together with the loss, and no logits are kept.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
 from peft import PeftModel
+from peft.utils import ModulesToSaveWrapper
 from transformers import PreTrainedModel
 
 from trainer.examples import IGNORED
@@ -30,14 +32,11 @@ class TargetLoss:
     def __init__(self, model: PeftModel | PreTrainedModel, chunk_numbers: int = CHUNK_NUMBERS) -> None:
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         head = base.get_output_embeddings()
+        if isinstance(head, ModulesToSaveWrapper):
+            head = head.modules_to_save["default"]
         self._chunk_numbers = chunk_numbers
         self._target_K: torch.Tensor | None = None
-        self.in_chunks = (
-            type(head) is torch.nn.Linear
-            and head.bias is None
-            and not head.weight.requires_grad
-            and base.config.model_type in _PLAIN_HEADS
-        )
+        self.in_chunks = type(head) is torch.nn.Linear and head.bias is None and base.config.model_type in _PLAIN_HEADS
         """Whether the output matrix allows it; else all logits are made."""
         if self.in_chunks:
             # Called as the module it is, so that ZeRO-3 gathers its weight.
@@ -86,21 +85,31 @@ class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is n
     ) -> torch.Tensor:
         size = max(1, chunk_numbers // len(weight_VH))
         gradient_KH = torch.empty_like(hidden_KH) if ctx.needs_input_grad[0] else None
+        gradient_VH = torch.zeros_like(weight_VH, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         loss = hidden_KH.new_zeros((), dtype=torch.float32)
         for start in range(0, len(hidden_KH), size):
             chunk = slice(start, start + size)
             target_C1 = target_K[chunk, None]
             log_probs_CV = F.linear(hidden_KH[chunk], weight_VH).float().log_softmax(-1)
             loss -= log_probs_CV.gather(1, target_C1).sum()
+            if gradient_KH is None and gradient_VH is None:
+                continue
+            # d loss / d logits = softmax - one-hot, written over the log probabilities.
+            delta_CV = log_probs_CV.exp_()
+            delta_CV.scatter_add_(1, target_C1, delta_CV.new_full((), -1).expand_as(target_C1))
             if gradient_KH is not None:
-                # d loss / d logits = softmax - one-hot, written over the log probabilities.
-                delta_CV = log_probs_CV.exp_()
-                delta_CV.scatter_add_(1, target_C1, delta_CV.new_full((), -1).expand_as(target_C1))
                 gradient_KH[chunk] = delta_CV.to(weight_VH.dtype) @ weight_VH
-        ctx.save_for_backward(gradient_KH)
+            if gradient_VH is not None:
+                gradient_VH.addmm_(delta_CV.T, hidden_KH[chunk].float())
+        ctx.save_for_backward(gradient_KH, gradient_VH)
+        ctx.weight_type = weight_VH.dtype
         return loss
 
     @staticmethod
-    def backward(ctx: Any, loss_gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        (gradient_KH,) = ctx.saved_tensors
-        return gradient_KH * loss_gradient, None, None, None
+    def backward(ctx: Any, loss_gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+        gradient_KH, gradient_VH = ctx.saved_tensors
+        if gradient_KH is not None:
+            gradient_KH = gradient_KH * loss_gradient
+        if gradient_VH is not None:
+            gradient_VH = (gradient_VH * loss_gradient).to(ctx.weight_type)
+        return gradient_KH, gradient_VH, None, None

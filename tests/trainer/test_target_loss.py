@@ -96,20 +96,31 @@ def test_no_array_is_larger_than_a_chunk_of_logits(parts: dict[str, Any], head: 
     assert seen == {8: 64, 1000: 82}
 
 
-def test_a_trained_output_matrix_takes_the_plain_way(parts: dict[str, Any], head: Any) -> None:
+@pytest.mark.parametrize("positions", [7, 1000])
+def test_a_trained_output_matrix_gets_the_plain_ways_gradient(positions: int, parts: dict[str, Any], head: Any) -> None:
+    import torch
+
     from trainer.target_loss import TargetLoss
 
+    model = parts["model"]
     head.weight.requires_grad_(True)
     try:
-        target_loss = TargetLoss(parts["model"])
-        assert not target_loss.in_chunks
-        loss = target_loss(parts["model"], parts["ids"], parts["labels"])
-        assert loss.item() == pytest.approx(parts["loss"].item(), rel=1e-6)
-        loss.backward()
-        assert head.weight.grad.any()
+        target = parts["labels"][:, 1:]
+        logits = model(input_ids=parts["ids"], use_cache=False).logits[:, :-1]
+        plain = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum")
+        (plain / 82).backward()
+        wanted = take_gradients(model)
+        target_loss = TargetLoss(model, chunk_numbers=positions * 640)
+        assert target_loss.in_chunks
+        loss = target_loss(model, parts["ids"], parts["labels"])
+        assert loss.item() == pytest.approx(plain.item(), rel=1e-6)
+        (loss / 82).backward()
+        found = take_gradients(model)
     finally:
         head.weight.requires_grad_(False)
-        parts["model"].zero_grad()
+    assert found.keys() == wanted.keys()
+    assert any(name.endswith("lm_head.weight") for name in found)
+    assert max(float((found[name] - wanted[name]).abs().max()) for name in found) < 1e-6
 
 
 def test_an_empty_target_is_a_loss_of_zero(parts: dict[str, Any], head: Any) -> None:
