@@ -11,6 +11,7 @@ import pytest
 from textual.events import Paste
 from textual.widgets import Input, OptionList
 
+from runtime.batch import PredictRun
 from runtime.engine import ModelOptions
 from tests import tiny
 from tests.tui.driving import status, until
@@ -97,6 +98,65 @@ async def test_a_dropped_sheet_is_opened_and_not_while_a_run_goes_on(
             await until(pilot, lambda: app.screen.board.count(Facts.ALL) == 5 and room(app).state is State.READY)
             app.screen.post_message(Paste(str(settings.sheet)))
             await until(pilot, lambda: app.screen.board.count(Facts.ALL) == 60 and room(app).state is State.READY)
+
+
+async def test_a_sheet_that_was_changed_meanwhile_is_shown_again_before_it_is_answered(
+    settings: ExamSettings, tmp_path: Path
+) -> None:
+    engine = Examinee(QUESTIONS)
+    engine.hold_at = 10
+    async with exam(settings, engine) as (app, pilot):
+        await pilot.press("space")
+        await until(pilot, lambda: app.screen.board.count(Facts.DONE) == 10)
+        await pilot.press("escape")
+        engine.go.set()
+        await reach(pilot, State.READY)
+        write_sheet(tmp_path / "卷.csv", QUESTIONS[30:40] + QUESTIONS[:20])
+        await pilot.press("space")
+        await until(pilot, lambda: "has changed since it was opened" in details(app))
+        assert [row.row.question for row in app.screen.board.rows] == QUESTIONS[30:40] + QUESTIONS[:20]
+        assert engine.loads == 1
+        await sit(pilot)
+        changed = replace(settings, output=tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_bytes() == plain(changed, Examinee(QUESTIONS), tmp_path / "b.csv")
+
+
+async def test_starting_over_leaves_a_csv_that_the_command_knows_as_its_own(
+    settings: ExamSettings, tmp_path: Path
+) -> None:
+    assert settings.sheet is not None
+    async with exam(settings, Examinee(QUESTIONS)) as (app, pilot):
+        await sit(pilot)
+        await pilot.press("r", "y")
+        await until(pilot, lambda: room(app).state is State.READY and app.screen.board.count(Facts.DONE) == 0)
+        await sit(pilot)
+        await pilot.press("c", "enter")  # nothing was named, nothing is read anew
+        await pilot.pause()
+        assert room(app).state is State.DONE
+    again = PredictRun(settings.run_of(settings.sheet, ""), Examinee(QUESTIONS).load)
+    assert not list(again)
+    assert again.summary is not None
+    assert again.summary.already_made
+
+
+async def test_columns_that_cannot_be_read_are_refused_in_a_sentence(settings: ExamSettings) -> None:
+    async with exam(settings, Examinee(QUESTIONS)) as (app, pilot):
+        for text, said in (("passage", "is not ROLE=COLUMN"), ("passage=無", "has no column '無'")):
+            await pilot.press("c")
+            app.screen.query_one(Input).value = text
+            await pilot.press("enter")
+            await until(pilot, lambda: said in details(app))  # noqa: B023
+            assert room(app).state is State.EMPTY
+
+
+async def test_a_sheet_is_chosen_from_the_palette(settings: ExamSettings) -> None:
+    async with exam(settings, Examinee(QUESTIONS)) as (app, pilot):
+        await pilot.press("ctrl+p")
+        await pilot.pause(0.2)
+        await pilot.press(*"open a sheet")
+        await pilot.pause(0.5)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ChooserScreen))
 
 
 # Export

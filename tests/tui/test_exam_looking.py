@@ -43,7 +43,12 @@ async def test_filters_show_what_they_say(settings: ExamSettings) -> None:
         assert words().exam.nothing_here in lines_of(app)[1]
         await pilot.press("left", "left")
         assert list(table(app).places) == unsure
-        await pilot.press("1", "o")
+        await pilot.press("1", "home", *["down"] * 5)
+        chosen = table(app).places[5]
+        await pilot.press("4")
+        assert table(app).places[table(app).chosen] == chosen  # the cursor stays on its row
+        await pilot.press("o")
+        assert table(app).chosen == 0  # and goes to what the person asked for
         margins = [board.rows[place].answer.margin for place in table(app).places]
         assert margins == sorted(margins)
 

@@ -35,6 +35,8 @@ class Board:
     def __init__(self, rows: Sequence[AnsweredRow], labels: Sequence[str]) -> None:
         self.labels = labels
         self.rows: list[AnsweredRow] = list(rows)
+        self.has_key = any(row.row.question and row.row.question.answer for row in rows)
+        """Whether any row has a label."""
         self._facts = [int(facts(row)) for row in self.rows]  # flags of ten thousand rows are too slow as objects
         self._counts = {kind: sum(bool(found & kind) for found in self._facts) for kind in Facts if kind}
         self._looked_for = ""
@@ -58,11 +60,6 @@ class Board:
     def facts(self, place: int) -> Facts:
         """What is true of a row."""
         return Facts(self._facts[place])
-
-    @property
-    def has_key(self) -> bool:
-        """Whether any row has a label."""
-        return any(row.row.question and row.row.question.answer for row in self.rows)
 
     @property
     def warned(self) -> int:

@@ -19,7 +19,6 @@ class SheetOpened(Message):
     """A sheet was read; nothing has been computed yet."""
 
     sheet: Path
-    output: Path
     columns: Mapping[str, str]
     """Role -> column."""
     labels: tuple[str, ...]
@@ -28,6 +27,8 @@ class SheetOpened(Message):
     notes: tuple[str, ...]
     trouble: str
     """Why a run would be refused as things stand; empty if it would not."""
+    changed: bool = False
+    """The sheet was to be answered, and is another one since it was opened."""
 
 
 @dataclass

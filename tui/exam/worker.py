@@ -80,9 +80,9 @@ class ExamWorker:
         self._post = post
         self._thread.start()
 
-    def open(self, settings: Settings) -> None:
+    def open(self, sheet: Path, settings: Settings) -> None:
         """Read a sheet, and look into its journal; `SheetOpened` or `SheetRefused` follows."""
-        self._jobs.put(lambda: self._open(settings))
+        self._jobs.put(lambda: self._open(sheet, settings))
 
     def begin(self) -> None:
         """Answer the questions of the sheet that is open, or go on with them."""
@@ -123,54 +123,52 @@ class ExamWorker:
 
     # Sheets
 
-    def _open(self, settings: Settings) -> None:
+    def _open(self, sheet: Path, settings: Settings) -> None:
         from runtime.batch import PredictRun
 
         self._run = None
-        made = None
         try:
-            made = settings()
-            run = PredictRun(made, self._load)
+            run = PredictRun(settings(), self._load)
             try:
                 run.check_model()
             except ToolError as error:
                 self._post(ModelRefused(error))
                 return
-            paper = run.prepare()
+            run.prepare()
         except Exception as error:  # noqa: BLE001  the edge of the thread: the person chooses another sheet
-            self._post(SheetRefused(made.sheet if made else Path(), _sentence(error)))
-            return
+            self._post(SheetRefused(sheet, _sentence(error)))
+        else:
+            self._show(run)
+
+    def _show(self, run: PredictRun, *, changed: bool = False) -> None:
+        """Let the person look at a run that has not begun."""
         trouble = ""
         try:
             run.peek()
         except (ToolError, OSError) as error:
             trouble = _sentence(error)
         self._run, self._used = run, False
-        self._post(
-            SheetOpened(
-                sheet=made.sheet,
-                output=made.answers.path,
-                columns=paper.sheet.columns,
-                labels=paper.labels.labels,
-                rows=run.rows(),
-                notes=tuple(run.notes),
-                trouble=trouble,
-            )
-        )
+        paper, notes = run.prepare(), tuple(run.notes)
+        labels = paper.labels.labels
+        self._post(SheetOpened(run.settings.sheet, paper.sheet.columns, labels, run.rows(), notes, trouble, changed))
 
     # Runs
 
     def _answer(self) -> None:
         from runtime.batch import PredictRun
 
-        if self._run is None:
-            return
-        if self._used:
-            self._run = PredictRun(self._run.settings, self._load)
-        self._used = True
         run = self._run
-        run.on_measure = self._report_measure
+        if run is None:
+            return
         try:
+            if self._used:
+                before = run.prepare().sheet.sha256
+                run = self._run = PredictRun(run.settings, self._load)
+                if run.prepare().sheet.sha256 != before:  # its rows are not those that are shown
+                    self._show(run, changed=True)
+                    return
+            self._used = True
+            run.on_measure = self._report_measure
             events = iter(run)
             try:
                 self._drive(run, events)

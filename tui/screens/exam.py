@@ -62,6 +62,8 @@ class ExamScreen(RoomScreen):
     _sheet: Path | None = None
     _output = Path()
     _roles = ""
+    """Columns that the person named: the CSV is made from them too, so they are not those that were recognised."""
+    _recognised = ""
     _restart = False
     _about: Sequence[Content] = ()
 
@@ -83,14 +85,14 @@ class ExamScreen(RoomScreen):
             roles: the columns that the person named.
             restart: its run is to forget the journal.
         """
-        self._sheet, self._roles, self._restart = sheet, roles, restart
+        self._sheet, self._roles, self._recognised, self._restart = sheet, roles, "", restart
         output = self._output = self._settings.output_of(sheet)
         line = words().exam.sheet_line.format(sheet=visible(str(sheet)), output=visible(str(output)))
         self.query_one("#exam-sheet", Static).update(Content.styled(line, "$foreground 60%"))
         self.take(Board((), ()))
         self.tell([])
         self.enter(State.OPENING)
-        self._worker.open(lambda: self._settings.run_of(sheet, roles, restart=restart))
+        self._worker.open(sheet, lambda: self._settings.run_of(sheet, roles, restart=restart))
 
     def on_sheet_opened(self, event: SheetOpened) -> None:
         if event.sheet != self._sheet:
@@ -109,9 +111,10 @@ class ExamScreen(RoomScreen):
             Content(said.columns_line.format(columns=columns_said(event.columns))),
             Content("   ").join(counts),
         ]
-        self._roles = self._roles or ",".join(f"{role}={column}" for role, column in event.columns.items())
+        self._recognised = ",".join(f"{role}={column}" for role, column in event.columns.items())
+        changed = [Content.styled(said.changed.format(key=key_of("run")), "$warning")] if event.changed else []
         self.enter(State.READY)
-        self.tell([*self._about, *_notes(event.notes), *_trouble(event.trouble)])
+        self.tell([*self._about, *_notes(event.notes), *changed, *_trouble(event.trouble)])
 
     def on_sheet_refused(self, event: SheetRefused) -> None:
         if event.sheet == self._sheet:
@@ -150,10 +153,11 @@ class ExamScreen(RoomScreen):
             return
 
         def reopen(roles: str | None) -> None:
-            if roles:
+            if roles and roles != shown:
                 self._open(sheet, roles, restart=self._restart)
 
-        self.app.push_screen(LineScreen(words().exam.columns_title, self._roles), reopen)
+        shown = self._roles or self._recognised
+        self.app.push_screen(LineScreen(words().exam.columns_title, shown), reopen)
 
     # The run
 
@@ -203,6 +207,7 @@ class ExamScreen(RoomScreen):
 
     def on_run_began(self, event: RunBegan) -> None:
         self._restart = False
+        self._final = None
         if self.state is not State.LOADING:  # it is to stop
             return
         self._pace.begin(event.done)

@@ -140,7 +140,7 @@ class RoomScreen(Screen[None]):
         if news:
             changed = self.board.put(news)
             if self._kind or self._find or self._doubtful_first:
-                self.list_rows()
+                self.list_rows(top=self._doubtful_first and self._table.chosen == 0)
             self._table.renew(changed)
             if isinstance(self.app.screen, QuestionScreen):
                 self.app.screen.renew(changed)
@@ -177,9 +177,10 @@ class RoomScreen(Screen[None]):
         self.list_rows()
         self._draw_head()
 
-    def list_rows(self) -> None:
+    def list_rows(self, *, top: bool = False) -> None:
         """Show the rows that the filter lets through."""
-        self._table.show(self.board.places(self._kind, find=self._find, doubtful_first=self._doubtful_first))
+        places = self.board.places(self._kind, find=self._find, doubtful_first=self._doubtful_first)
+        self._table.show(places, top=top)
 
     @on(FilterBar.Chosen)
     def filter_clicked(self, event: FilterBar.Chosen) -> None:
@@ -201,7 +202,7 @@ class RoomScreen(Screen[None]):
     def action_order(self) -> None:
         """The answers the model is least sure of first, or the sheet's order."""
         self._doubtful_first = not self._doubtful_first
-        self.list_rows()
+        self.list_rows(top=self._doubtful_first)
         self._draw_filters()
 
     def look_for(self, text: str) -> None:

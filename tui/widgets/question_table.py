@@ -71,12 +71,14 @@ class QuestionTable(RowTable):
         self.count = self.chosen = 0
         self._choose_columns(self.size.width)
 
-    def show(self, places: Sequence[int]) -> None:
-        """Show these rows; the cursor stays on its row, or where that was."""
+    def show(self, places: Sequence[int], *, top: bool = False) -> None:
+        """Show these rows; the cursor stays on its row, or where that was, unless it is to be at the `top`."""
         place = self._places[self.chosen] if self.chosen < len(self._places) else None
         self._places = places
         self.count = len(places)
-        if place is not None and place in places:
+        if top:
+            self.chosen = 0
+        elif place is not None and place in places:
             self.chosen = places.index(place)
         self.refresh()
 

@@ -25,6 +25,7 @@ class ExamWords:
     bad_line: str
     warned_line: str
     held_line: str
+    changed: str
     refused: str
 
     # The run

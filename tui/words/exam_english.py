@@ -64,6 +64,7 @@ EXAM_ENGLISH = ExamWords(
     bad_line="{count:,} cannot be answered ({key} shows them)",
     warned_line="{count:,} with a remark",
     held_line="{count:,} are in the journal already",
+    changed="The sheet has changed since it was opened. {key} answers it as it is now.",
     refused="This sheet cannot be read: {reason}",
     opening="reading the sheet",
     ready="{key} starts",

@@ -64,6 +64,7 @@ EXAM_SIMPLIFIED = ExamWords(
     bad_line="{count:,} 行无法作答（按 {key} 查看）",
     warned_line="{count:,} 行有附注",
     held_line="{count:,} 行已在日志里",
+    changed="试题在打开之后改过了。按 {key} 按现在的内容作答。",
     refused="无法读取这份试题：{reason}",
     opening="读取试题中",
     ready="按 {key} 开始",

@@ -64,6 +64,7 @@ EXAM_TRADITIONAL = ExamWords(
     bad_line="{count:,} 列無法作答（按 {key} 查看）",
     warned_line="{count:,} 列有附註",
     held_line="{count:,} 列已在日誌裡",
+    changed="試題在開啟之後改過了。按 {key} 依現在的內容作答。",
     refused="無法讀取這份試題：{reason}",
     opening="讀取試題中",
     ready="按 {key} 開始",
