@@ -21,7 +21,7 @@ from tests import tiny
 from tests.trainer.conftest import fit_arguments
 from trainer import extensions, launch
 from trainer.job import Job
-from trainer.work import LOG_FILE
+from trainer.work import LOG_FILE, PROGRESS_FILE
 
 # -- the tests' side ----------------------------------------------------------------------------------------------------
 
@@ -63,6 +63,9 @@ class ForkServer:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         codes = json.loads(self._process.stdout.readline())["codes"]
+        for line in launch._new_lines(job.work / PROGRESS_FILE, 0)[0]:
+            if sentence := json.loads(line).get("say"):
+                launch.log.info(sentence)
         launch._raise_error(job, next((code for code in codes if code), 0))
 
     def close(self) -> None:

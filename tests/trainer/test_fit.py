@@ -144,8 +144,11 @@ def test_one_by_eight_is_eight_by_one_is_two_processes(tiny_base: Path, dataset:
         training__batch_size=2, training__accumulation=2, **common,
     )  # fmt: skip
     assert code == 0, err
-    assert losses(tmp_path / "b") == pytest.approx(losses(tmp_path / "a"), abs=2e-6)
-    assert losses(tmp_path / "c") == pytest.approx(losses(tmp_path / "a"), abs=2e-6)
+    whole = load_file(tmp_path / "a" / "adapter_model.safetensors")
+    for name in "bc":
+        assert losses(tmp_path / name) == pytest.approx(losses(tmp_path / "a"), abs=2e-6)
+        parts = load_file(tmp_path / name / "adapter_model.safetensors")
+        assert max(float((parts[key] - whole[key]).abs().max()) for key in whole) < 1e-5
 
 
 @pytest.mark.slow
@@ -187,14 +190,12 @@ def test_a_run_killed_and_resumed_is_the_run_that_was_not(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("deepspeed", ["none", "zero2"])
+@pytest.mark.parametrize("words", [("none",), ("zero2",), ("zero3-offload", "--gpus", "2")], ids=str)
 def test_an_interrupted_run_leaves_no_process_and_no_output(
-    number: signal.Signals, code: int, deepspeed: str, tiny_base: Path, dataset: Path, tmp_path: Path
+    number: signal.Signals, code: int, words: tuple[str, ...], tiny_base: Path, dataset: Path, tmp_path: Path
 ) -> None:
     output, work = tmp_path / "a", tmp_path / "a.checkpoints"
-    process = start_fit(
-        tiny_base, dataset, output, "--deepspeed", deepspeed, training__steps=5000, evaluation__every=5000
-    )
+    process = start_fit(tiny_base, dataset, output, "--deepspeed", *words, training__steps=5000, evaluation__every=5000)
     wait_until(lambda: (work / "metrics.jsonl").is_file() or process.poll() is not None)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -284,21 +285,6 @@ def test_without_validation_rows_the_last_adapter_is_taken(tiny_base: Path, shee
     assert code == 0, err
     record = json.loads((tmp_path / "a" / "training.json").read_text(encoding="utf-8"))
     assert (record["best_step"], record["result"]["accuracy"]) == (4, None)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("bits", [4, 8])
-def test_a_quantized_base_trains_the_same_with_and_without_evaluations(
-    bits: int, tiny_base: Path, dataset: Path, tmp_path: Path
-) -> None:
-    for name, every in (("often", 1), ("once", 4)):
-        code, _, err = run_fit(
-            tiny_base, dataset, tmp_path / name, "--deepspeed", "none", model__load_in=bits, evaluation__every=every
-        )
-        assert code == 0, err
-    assert losses(tmp_path / "often") == losses(tmp_path / "once")
-    record = json.loads((tmp_path / "once" / "training.json").read_text(encoding="utf-8"))
-    assert record["quantization"][f"load_in_{bits}bit"] is True
 
 
 def test_a_truncated_base_is_refused_before_anything_starts(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:

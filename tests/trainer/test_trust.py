@@ -197,3 +197,5 @@ def test_an_evaluation_on_the_way_changes_no_gradient_after_it(
     )
     assert often == once
     assert losses(tmp_path / "often") == losses(tmp_path / "once")
+    record = json.loads((tmp_path / "once" / "training.json").read_text(encoding="utf-8"))
+    assert record["quantization"][f"load_in_{bits}bit"] is True
