@@ -54,6 +54,10 @@ FIT_FILES = (
 """What `trainer fit` writes into an adapter folder, or into the folder of a model whose own weights it trained."""
 
 
+_SPLITS = ("deepspeed", "DeepSpeed configuration", "number of processes")
+"""What decides how the optimizer's state lies in a checkpoint."""
+
+
 @dataclass(frozen=True, slots=True)
 class FitRequest:
     """What `trainer fit` was told."""
@@ -282,6 +286,7 @@ def _check_same_run(job: Job) -> None:
     for key, value in job.identity.items():
         if before.get(key) != value:
             told = f"{before.get(key)}, now {value}" if len(str(value)) < 60 else "another one"
+            why = "the optimizer's state is split by it" if key in _SPLITS else "it would not be the same run"
             raise ConfigError(
-                f"cannot resume: {key} was {told}", hint="give the old one, or --overwrite without --resume"
+                f"cannot resume: {key} was {told}, and {why}", hint="give the old one, or --overwrite without --resume"
             )

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _SETTINGS = (
-    "training.method", "lora.rank", "lora.alpha", "lora.dropout", "lora.targets", "lora.plus_ratio",
-    "training.learning_rate", "training.scheduler", "training.batch_size", "training.accumulation",
+    "training.method", "lora.rank", "lora.alpha", "lora.dropout", "lora.targets", "lora.rslora", "lora.dora",
+    "lora.plus_ratio", "lora.modules_to_save", "training.optimizer", "training.learning_rate",
+    "training.scheduler", "training.batch_size", "training.accumulation",
     "training.max_length", "training.packing", "training.shuffle_options", "training.seed", "model.load_in",
 )  # fmt: skip
 

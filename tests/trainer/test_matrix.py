@@ -61,6 +61,7 @@ def length(tensors: list[torch.Tensor]) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # one of the cells may have DeepSpeed's CPU Adam to build first
 @pytest.mark.xdist_group("trainings")
 @pytest.mark.parametrize(("method", "back_end"), CELLS, ids=IDS)
 def test_every_cell_is_plain_torch_or_refused(method: Method, back_end: BackEnd, run: Run, tiny_base: Path) -> None:
