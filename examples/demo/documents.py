@@ -67,7 +67,7 @@ class Library:
         parts = [(story.passage + "\n", False)]
         for fact in self._draw.sample(story.facts, 4):
             parts += [(f"問題:{story.question(fact)}\n回答:", False), (fact.value, True), ("\n", False)]
-        return self._plain(parts)
+        return weighed(parts, self._vocabulary)
 
     def _checked(self) -> Document:
         story = self._story()
@@ -77,7 +77,7 @@ class Library:
         parts = [(f"{story.passage}\n檢查:", False)]
         for value in values:
             parts += [(value, False), ("有" if value in stated else "無", True)]
-        return self._plain(parts)
+        return weighed(parts, self._vocabulary)
 
     def _numbered(self) -> Document:
         category = self._draw.choice(world.CATEGORIES)
@@ -85,7 +85,7 @@ class Library:
         parts = [("".join(f"{place}: {value}\n" for place, value in enumerate(values, 1)), False)]
         for value in self._draw.sample(values, 4):
             parts += [(f"{value}是", False), (str(values.index(value) + 1), True), ("。", False)]
-        return self._plain(parts)
+        return weighed(parts, self._vocabulary)
 
     def _chatted(self) -> Document:
         story = self._story()
@@ -96,17 +96,22 @@ class Library:
         reply = self._ids(target)
         return Document(start + reply, [OTHER_WEIGHT] * len(start) + [ANSWER_WEIGHT] * len(reply))
 
-    def _plain(self, parts: list[tuple[str, bool]]) -> Document:
-        """`<s>`, the parts, `</s>`; tokenized whole, each token weighed by the part in which it ends."""
-        whole = "".join(text for text, _ in parts)
-        ids, weights = [self._vocabulary.special("<s>")], [OTHER_WEIGHT]
-        done = 0
-        for text, is_answer in parts:
-            done += len(text)
-            upto = self._vocabulary.plain(whole[:done])
-            weights += [ANSWER_WEIGHT if is_answer else OTHER_WEIGHT] * (len(upto) + 1 - len(weights))
-        ids += self._vocabulary.plain(whole)
-        return Document([*ids, self._vocabulary.special("</s>")], [*weights, OTHER_WEIGHT])
-
     def _ids(self, rendered: Rendered) -> list[int]:
         return encode(rendered, self._vocabulary)
+
+
+def weighed(parts: list[tuple[str, bool]], vocabulary: Vocabulary) -> Document:
+    """`<s>`, the parts, `</s>`; tokenized whole, each token weighed by the part in which it ends.
+
+    Args:
+        parts: texts, and whether each is an answer.
+    """
+    whole = "".join(text for text, _ in parts)
+    ids, weights = [vocabulary.special("<s>")], [OTHER_WEIGHT]
+    done = 0
+    for text, is_answer in parts:
+        done += len(text)
+        upto = vocabulary.plain(whole[:done])
+        weights += [ANSWER_WEIGHT if is_answer else OTHER_WEIGHT] * (len(upto) + 1 - len(weights))
+    ids += vocabulary.plain(whole)
+    return Document([*ids, vocabulary.special("</s>")], [*weights, OTHER_WEIGHT])

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import sentencepiece
 import torch
@@ -34,18 +35,32 @@ def make_base(folder: Path, held_out: frozenset[str], *, seed: int, steps: int) 
     formats = Formats.load("alpaca2", "formosa")
     with staged_folder(folder) as staged:
         pieces = train_tokenizer(staged / "tokenizer.model", formats, seed=seed)
-        model = _train(pieces, Library(formats, Vocabulary(pieces), held_out, seed), seed=seed, steps=steps)
-        model.save_pretrained(staged)
-        (staged / "model.safetensors").chmod(0o644)
-        (staged / FORMAT_FILE).write_text(formats.to_toml(), encoding="utf-8")
-        special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-        config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "legacy": True}
-        (staged / "tokenizer_config.json").write_text(json.dumps(config | special, indent=2), encoding="utf-8")
+        model = train(pieces, Library(formats, Vocabulary(pieces), held_out, seed), seed=seed, steps=steps)
+        write_model(model, formats, staged)
 
 
-def _train(
-    pieces: sentencepiece.SentencePieceProcessor, library: Library, *, seed: int, steps: int
+def write_model(model: LlamaForCausalLM, formats: Formats, folder: Path) -> None:
+    """Write all of a base folder but its tokenizer.model."""
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    (folder / FORMAT_FILE).write_text(formats.to_toml(), encoding="utf-8")
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "legacy": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | special, indent=2), encoding="utf-8")
+
+
+class Documents(Protocol):
+    """Where training texts come from."""
+
+    def document(self) -> Document:
+        """The next one."""
+        ...
+
+
+def train(
+    pieces: sentencepiece.SentencePieceProcessor, library: Documents, *, seed: int, steps: int
 ) -> LlamaForCausalLM:
+    """A model of the demo's size that has read `steps` batches of documents."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -13,8 +14,10 @@ from configs.formats import Formats
 PIECES = 704
 
 
-def train_tokenizer(model: Path, formats: Formats, *, seed: int) -> sentencepiece.SentencePieceProcessor:
-    """Train the tokenizer on words of the small world and write it.
+def train_tokenizer(
+    model: Path, formats: Formats, *, seed: int, more: Sequence[str] = (), size: int = PIECES
+) -> sentencepiece.SentencePieceProcessor:
+    """Train the tokenizer on words of the small world, and `more` of them, and write it.
 
     The words are joined by `、` and no line begins with one: a blank, which SentencePiece would glue to the word after
     it, never stands before a word. So a word is the same piece in `1: 蘋果` and in the passage.
@@ -26,6 +29,7 @@ def train_tokenizer(model: Path, formats: Formats, *, seed: int) -> sentencepiec
     ]
     words += ["問題:", "回答:", "檢查:", "有", "無", "是", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"]
     words += formats.prompt.system.split() + "請根據以下文章，以數字回答選擇題:".split()
+    words += more
     lines = []
     for _ in range(400):
         draw.shuffle(words)
@@ -34,7 +38,7 @@ def train_tokenizer(model: Path, formats: Formats, *, seed: int) -> sentencepiec
         sentence_iterator=iter(lines),
         model_prefix=str(model.with_suffix("")),
         model_type="bpe",
-        vocab_size=PIECES,
+        vocab_size=size,
         byte_fallback=True,
         split_digits=True,
         character_coverage=1.0,
