@@ -31,13 +31,26 @@ def train(sheet: Path, base: Path, out: Path, **changes: object) -> Path:
     """prepare and fit; returns the adapter."""
     done("trainer", "prepare", sheet, "--output", out / "data", "--validation", 0.05)
     settings = {
-        "lora.rank": 16, "lora.alpha": 32, "lora.dropout": 0, "training.batch_size": 16, "training.accumulation": 1,
+        "lora.dropout": 0, "training.batch_size": 16, "training.accumulation": 1,
         "training.learning_rate": 3e-3, "training.warmup": 20, "training.gradient_checkpointing": "false",
         "evaluation.rows": 60,
     } | {key.replace("__", "."): value for key, value in changes.items()}  # fmt: skip
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     adapter = out / "adapter"
-    done("trainer", "fit", "--model", base, "--data", out / "data", "--output", adapter, "--deepspeed", "none", *words)
+    fit = (
+        "fit",
+        "--model",
+        base,
+        "--data",
+        out / "data",
+        "--output",
+        adapter,
+        "--preset",
+        "ner",
+        "--deepspeed",
+        "none",
+    )
+    done("trainer", *fit, *words)
     return adapter
 
 
