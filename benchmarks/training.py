@@ -73,6 +73,7 @@ def main() -> None:
             if way.startswith("trl") and importlib.util.find_spec("trl") is None:
                 continue
             found[way] = child(way, name)
+            print(f"{way}: {found[way]}", file=sys.stderr)
         print("\n".join(table(found)))
 
 
@@ -201,11 +202,13 @@ def fitted(rows: list[list[int]], folder: Path, **changes: Any) -> Way:
 
     given = {
         "training.gradient_checkpointing": "false", "training.epochs": 1, "training.accumulation": 1, "lora.rank": 8,
-        "lora.alpha": 16, "lora.dropout": 0, "training.group_by_length": "false", **changes,
+        "lora.alpha": 16, "lora.dropout": 0, "training.group_by_length": "false", "checkpoint.every": 1_000_000,
+        "evaluation.every": 1_000_000, **changes,
     }  # fmt: skip
     settings = load_settings("formosa", [f"{key}={value}" for key, value in given.items()], "none")
+    work = Path(tempfile.mkdtemp(dir=folder))
     job = Job(
-        base=folder / "base", base_name="base", data=folder, output=folder / "a", work=folder, init_adapter=None,
+        base=folder / "base", base_name="base", data=folder, output=folder / "a", work=work, init_adapter=None,
         settings=settings, deepspeed=None, processes=1, gpus=(), identity={}, resume=False,
     )  # fmt: skip
     examples = [Example(str(at), ids, ((len(ids) - ANSWER, len(ids)),)) for at, ids in enumerate(rows)]
@@ -214,7 +217,7 @@ def fitted(rows: list[list[int]], folder: Path, **changes: Any) -> Way:
     model = touched(load_model(job, torch.float32, args.device))
     trainer = FitTrainer(
         job=job, model=model, args=args, order=order, examples=examples, probes=[], others=[], padding_id=0,
-        reporter=Reporter(folder),
+        reporter=Reporter(work),
     )  # fmt: skip
     return trainer.train, counted(trainer)
 

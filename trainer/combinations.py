@@ -34,6 +34,7 @@ def check_combination(
         *_method(settings, continues_adapter=continues_adapter),
         *_vocabulary(settings, is_tied=is_tied),
         *_optimizer(settings, offloads="offload_optimizer" in zero),
+        *_attention(settings, on_gpu=on_gpu),
     ):
         raise ConfigError(what, hint=remedy)
 
@@ -113,4 +114,21 @@ def _optimizer(settings: Settings, *, offloads: bool) -> Iterator[Refusal]:
         yield (
             f"training.optimizer = {name} saves a card's memory, and this run keeps the optimizer on the CPU already",
             "--set training.optimizer=adamw, or --deepspeed zero2",
+        )
+    if settings.training.fused != "auto" and name != "adamw":
+        yield (
+            f"training.fused is about torch's AdamW, and training.optimizer = {name} is another one",
+            "leave training.fused out, or --set training.optimizer=adamw",
+        )
+
+
+def _attention(settings: Settings, *, on_gpu: bool) -> Iterator[Refusal]:
+    if settings.model.attention != "flash_attention_2":
+        return
+    if not on_gpu:
+        yield "model.attention = flash_attention_2 needs a GPU", "--set model.attention=sdpa"
+    if settings.model.precision == "f32":
+        yield (
+            "model.attention = flash_attention_2 computes in 16 bits, and model.precision is f32",
+            "--set model.attention=sdpa, or model.precision=bf16",
         )

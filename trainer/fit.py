@@ -200,10 +200,11 @@ def training_arguments(job: Job, steps: int) -> tuple[torch.dtype, TrainingArgum
 
 def _optimizer_name(job: Job) -> str:
     """Trainer's word for the optimizer; `cpu_adam` is not made by Trainer."""
-    name = job.settings.training.optimizer
-    if name in ("adamw", "cpu_adam"):
-        return "adamw_torch_fused" if job.gpus and name == "adamw" else "adamw_torch"
-    return name
+    training = job.settings.training
+    if training.optimizer not in ("adamw", "cpu_adam"):
+        return training.optimizer
+    is_fused = training.fused == "on" or (training.fused == "auto" and bool(job.gpus))
+    return "adamw_torch_fused" if is_fused and training.optimizer == "adamw" else "adamw_torch"
 
 
 def _join_deepspeed(args: TrainingArguments) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -43,6 +44,20 @@ def quantization(settings: ModelSettings, compute: torch.dtype) -> dict[str, Any
         "bnb_4bit_use_double_quant": True,
         "bnb_4bit_compute_dtype": str(compute).removeprefix("torch."),
     }
+
+
+def attention_kind(settings: ModelSettings, compute: torch.dtype, *, on_gpu: bool) -> str:
+    """transformers' name for how attention is computed.
+
+    Raises:
+        MachineError: flash-attn is asked for and not installed.
+    """
+    has_flash = importlib.util.find_spec("flash_attn") is not None
+    if settings.attention == "flash_attention_2" and not has_flash:
+        raise MachineError("the package flash-attn is not installed", hint="install it, or set model.attention=sdpa")
+    if settings.attention != "auto":
+        return settings.attention
+    return "flash_attention_2" if has_flash and on_gpu and compute.itemsize == 2 else "sdpa"
 
 
 def load_model(job: Job, compute: torch.dtype, device: torch.device) -> PeftModel | PreTrainedModel:
@@ -120,7 +135,8 @@ def _train_in_f32(model: torch.nn.Module) -> None:
 
 
 def _load_base(job: Job, compute: torch.dtype, device: torch.device) -> PreTrainedModel:
-    options: dict[str, Any] = {"dtype": compute, "attn_implementation": "sdpa", "local_files_only": True}
+    attention = attention_kind(job.settings.model, compute, on_gpu=bool(job.gpus))
+    options: dict[str, Any] = {"dtype": compute, "attn_implementation": attention, "local_files_only": True}
     quantized = quantization(job.settings.model, compute)
     if quantized:
         from transformers import BitsAndBytesConfig

@@ -16,7 +16,7 @@ from trainer.examples import IGNORED, Example
 
 # Shapes: B = rows of a batch, L = tokens, K = trained positions, V = vocabulary.
 
-_POSITIONS = 2048
+POSITIONS = 2048
 """Trained positions in one forward pass: each takes a number for every word of the vocabulary."""
 
 
@@ -50,7 +50,7 @@ def score_tokens(
 ) -> TokenScore:
     """Score all examples; the ranks share the work, and get the same score."""
     longest = max(example.trained_tokens for example in examples)
-    batch_size = max(1, min(batch_size, _POSITIONS // longest))
+    batch_size = max(1, min(batch_size, POSITIONS // longest))
     sums = summed_over_ranks(
         model, examples, batch_size, device, lambda batch: _score_batch(model, batch, padding_id, device), (3,)
     )

@@ -32,6 +32,10 @@ class ModelSettings(_Section):
     loss scaled, is for GPUs without bf16."""
     load_in: Literal[4, 8, 16] = 16
     """Bits a weight of the frozen base: 4 (NF4) and 8 are quantized by bitsandbytes, 16 is unquantized."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """How attention is computed: torch's sdpa, transformers' own matrix products (`eager`), or the package flash-attn,
+    which alone skips what packed rows do not see of each other. `auto` is flash-attn on a GPU that has it, in 16 bits,
+    else sdpa."""
 
 
 class LoraSettings(_Section):
@@ -65,6 +69,8 @@ class TrainingSettings(_Section):
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "cpu_adam"] = "adamw"
     """AdamW of torch; of bitsandbytes with its state in 8 bits or in pages that move off the card; or DeepSpeed's for a
     CPU, which is built in C++ at its first use and pays where the optimizer is offloaded."""
+    fused: Literal["auto", "on", "off"] = "auto"
+    """Whether torch's AdamW takes one pass over all numbers: `auto` does on a GPU."""
     max_length: int = Field(1536, ge=16)
     """Tokens a row may have; a longer one loses the end of its passage, never question, options or answer."""
     epochs: float = Field(2.0, gt=0)

@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from configs.errors import ConfigError
 from trainer.model import add_adapter, free_weights, freeze
+from trainer.perplexity import POSITIONS
 from trainer.planning.models import PlannedModel
 from trainer.settings import Settings
 from trainer.target_loss import TargetLoss
@@ -188,7 +189,7 @@ def _training_pass(model: torch.nn.Module, settings: Settings, compute: torch.dt
 
 
 def _evaluation_pass(model: torch.nn.Module, settings: Settings, compute: torch.dtype, batch: Batch) -> int:
-    rows = settings.evaluation.batch_size
+    rows = max(1, min(settings.evaluation.batch_size, POSITIONS // batch.scored))
     ids_BL = torch.ones((rows, batch.length), dtype=torch.long)
     model.eval()
     with _Ledger(_tensors(model)) as ledger, torch.no_grad():

@@ -122,9 +122,9 @@ def long_rows(count: int, letters: int) -> list[Question]:
     ("shape", "changes"),
     [
         ({"hidden": 512, "layers": 6, "intermediate": 1376, "heads": 8}, {"training__gradient_checkpointing": "false"}),
-        ({"hidden": 768, "layers": 10, "intermediate": 2048, "heads": 8}, {"training__gradient_checkpointing": "true"}),
+        ({"hidden": 768, "layers": 6, "intermediate": 2048, "heads": 8}, {"training__gradient_checkpointing": "true"}),
     ],
-    ids=["20M", "70M"],
+    ids=["20M", "40M"],
 )  # fmt: skip
 def test_the_prediction_is_within_a_tenth_of_what_a_training_takes(
     shape: dict[str, int], changes: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -137,7 +137,7 @@ def test_the_prediction_is_within_a_tenth_of_what_a_training_takes(
     code, _, err = tiny.run_cli("trainer.cli", "prepare", sheet, "--output", tmp_path / "data", "--model", base)
     assert code == 0, err
     settings = {
-        "training__batch_size": 1, "training__accumulation": 2, "evaluation__rows": 4, "evaluation__batch_size": 1,
+        "training__batch_size": 1, "training__accumulation": 2, "training__steps": 2, "evaluation__rows": 4, "evaluation__batch_size": 1,
         "lora__rank": 16, "lora__alpha": 32, "lora__dropout": 0.05, **changes,
     }  # fmt: skip
     code, _, err = run_fit(base, tmp_path / "data", tmp_path / "a", "--deepspeed", "none", **settings)
@@ -148,7 +148,7 @@ def test_the_prediction_is_within_a_tenth_of_what_a_training_takes(
     parts = row(plan, 32, "none")["device"]
     predicted = sum(parts.values()) - parts["libraries"]
     measured = result["peak_memory"] - result["memory_before_model"]
-    assert parts["activations"] > 0.2 * predicted, "the weights alone would decide"
+    assert parts["activations"] > 0.15 * predicted, "the weights alone would decide"
     assert predicted == pytest.approx(measured, rel=0.1)
 
 
