@@ -40,7 +40,7 @@ class Option:
 
 
 def cheapest(options: list[Option], device: int, host: int, favourite: str) -> Option | None:
-    """The quickest option that fits; of equals the favourite preset's, then the smallest. None where nothing fits.
+    """The quickest option of the favourite preset that fits, else of another; None where nothing fits.
 
     Rows cut shorter than their preset has them are a last resort, whatever they would save.
     """
@@ -51,8 +51,8 @@ def cheapest(options: list[Option], device: int, host: int, favourite: str) -> O
         (option for option in options if option.fits(device, host)),
         key=lambda option: (
             longest[option.preset] / option.max_length,
-            option.cost,
             option.preset != favourite,
+            option.cost,
             option.parts.device_total,
         ),
         default=None,
