@@ -48,7 +48,7 @@ class Finish:
     memory: int
     """Most bytes that the first process held: on its GPU, or in all."""
     memory_before: int
-    """Bytes it held before the model."""
+    """Bytes it held before the model; 0 on a GPU."""
     tokens_per_second: float
 
 

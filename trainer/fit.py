@@ -131,7 +131,7 @@ def run(job: Job, reporter: Reporter) -> None:
     others = rows_to_score(validation, settings.evaluation.rows, training.seed)
     order = lay_out([len(example.ids) for example in examples], training, job.rows_per_step)
     compute, args = training_arguments(job, order.steps)
-    before = resident()
+    before = 0 if job.gpus else resident()
     model = load_model(job, compute, args.device)
     packed = f" in {order.per_pass:,} sequences" if training.packing else ""
     reporter.say(

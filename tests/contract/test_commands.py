@@ -9,7 +9,7 @@ import pytest
 from tests.tiny import run_cli
 
 COMMANDS = {
-    "trainer": {"prepare", "preview", "vocab", "fit"},
+    "trainer": {"prepare", "preview", "vocab", "plan", "fit"},
     "exporter": {"merge", "adapter", "quantize", "inspect", "verify"},
     "runtime": {"predict", "merge-shards", "generate", "evaluate", "chat", "bench"},
     "tui": {"chat", "predict", "compare"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trainer.planning.parts import Parts, Way
@@ -39,21 +40,10 @@ class Option:
         return self.parts.device_total <= device and self.parts.host_total <= host
 
 
-def cheapest(options: list[Option], device: int, host: int, favourite: str) -> Option | None:
-    """The quickest option of the favourite preset that fits, else of another; None where nothing fits.
-
-    Rows cut shorter than their preset has them are a last resort, whatever they would save.
-    """
-    longest: dict[str, int] = {}
-    for option in options:
-        longest[option.preset] = max(option.max_length, longest.get(option.preset, 0))
+def cheapest(options: Iterable[Option], device: int, host: int) -> Option | None:
+    """Of the options that fit the one with the longest rows, then the quickest, then the smallest; None if none fits."""
     return min(
         (option for option in options if option.fits(device, host)),
-        key=lambda option: (
-            longest[option.preset] / option.max_length,
-            option.preset != favourite,
-            option.cost,
-            option.parts.device_total,
-        ),
+        key=lambda option: (-option.max_length, option.cost, option.parts.device_total),
         default=None,
     )

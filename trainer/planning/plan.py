@@ -90,23 +90,29 @@ def make_plan(request: PlanRequest) -> Plan:
     model = read_model(request.model)
     shown = request.preset or DEFAULT_PRESET
     settings = load_settings(shown, request.overrides)
-    presets = [shown] if request.preset else [shown, *(name for name in files.names("presets") if name != shown)]
     planner = _Planner(model, request)
     rows = planner.options(shown, settings, checkpointing=(settings.training.gradient_checkpointing,))
     if not rows:
         raise ConfigError(f"preset {shown} with these settings can be trained in no way at all")
-    considered = [*planner.candidates(shown, settings)]
-    for name in presets[1:]:
-        considered += planner.candidates(name, load_settings(name, request.overrides))
-    limit = (host, host) if request.on_cpu else (card, host)
-    best = cheapest(considered, *limit, shown) if card or request.on_cpu else None
-    if best is None and (card or request.on_cpu):
-        best = cheapest([*considered, *planner.shorter(shown, settings)], *limit, shown)
+    best = None
+    if card or request.on_cpu:
+        best = _recommended(planner, request, settings, host if request.on_cpu else card, host)
     step, batch = planner.step(settings)
     return Plan(
         model=model, preset=shown, settings=settings, overrides=request.overrides, step=step, batch=batch,
         gpus=request.gpus, on_cpu=request.on_cpu, gpu_memory=card, host_memory=host, rows=tuple(rows), recommended=best,
     )  # fmt: skip
+
+
+def _recommended(planner: _Planner, request: PlanRequest, settings: Settings, device: int, host: int) -> Option | None:
+    """The cheapest way of the preset that fits, else of another one if none was named, else with shorter rows."""
+    shown = request.preset or DEFAULT_PRESET
+    best = cheapest(planner.candidates(shown, settings), device, host)
+    if best is None and not request.preset:
+        others = [name for name in files.names("presets") if name != shown]
+        found = [planner.candidates(name, load_settings(name, request.overrides)) for name in others]
+        best = cheapest([option for options in found for option in options], device, host)
+    return best or cheapest(planner.shorter(shown, settings), device, host)
 
 
 class _Planner:

@@ -192,22 +192,16 @@ def test_on_a_cpu_rows_of_a_mapped_embedding_are_not_counted() -> None:
     assert whole.device["trained"] == 160_000
 
 
-def option(preset: str, size: int, *, bits: int = 16, twice: bool = False, length: int = 1536) -> Option:
-    return Option(preset, way(bits), twice, length, Parts({"all": size}, {"all": 5}))
+def option(size: int, *, bits: int = 16, twice: bool = False, length: int = 1536) -> Option:
+    return Option("formosa", way(bits), twice, length, Parts({"all": size}, {"all": 5}))
 
 
 def test_the_quickest_that_fits_is_recommended() -> None:
-    options = [
-        option("formosa", 100), option("formosa", 60, twice=True), option("formosa", 30, bits=4),
-        option("formosa", 20, bits=4, twice=True), option("lab4", 18, bits=4, twice=True),
-    ]  # fmt: skip
-    chosen = [cheapest(options, device, 10, "formosa") for device in (100, 99, 59, 29, 19, 17)]
-    assert [one and (one.preset, one.parts.device_total) for one in chosen] == [
-        ("formosa", 100), ("formosa", 60), ("formosa", 30), ("formosa", 20), ("lab4", 18), None,
-    ]  # fmt: skip
-    assert cheapest(options, 100, 4, "formosa") is None, "the host is too small"
-    short = [*options, option("formosa", 10, length=512), option("formosa", 15, twice=True, length=1024)]
-    shorter = cheapest(short, 17, 10, "formosa")
+    options = [option(100), option(60, twice=True), option(30, bits=4), option(20, bits=4, twice=True)]
+    chosen = [cheapest(options, device, 10) for device in (100, 99, 59, 29, 19)]
+    assert [one and one.parts.device_total for one in chosen] == [100, 60, 30, 20, None]
+    assert cheapest(options, 100, 4) is None, "the host is too small"
+    shorter = cheapest([option(10, length=512), option(15, twice=True, length=1024)], 17, 10)
     assert shorter is not None
     assert (shorter.max_length, shorter.checkpointing) == (1024, True)
 
