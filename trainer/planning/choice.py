@@ -41,7 +41,7 @@ class Option:
 
 
 def cheapest(options: Iterable[Option], device: int, host: int) -> Option | None:
-    """Of the options that fit the one with the longest rows, then the quickest, then the smallest; None if none fits."""
+    """Of those that fit the option with the longest rows, then the quickest, then the smallest; None if none fits."""
     return min(
         (option for option in options if option.fits(device, host)),
         key=lambda option: (-option.max_length, option.cost, option.parts.device_total),
