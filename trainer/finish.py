@@ -82,7 +82,12 @@ def write_output(finish: Finish, model: PeftModel | PreTrainedModel) -> None:
         metrics.draw_plots(metrics.read(folder / METRICS_FILE), folder / "plots")
         for name in TRACKER_FOLDERS:
             if (job.work / name).is_dir():
-                shutil.copytree(job.work / name, folder / name, symlinks=True)
+                shutil.copytree(job.work / name, folder / name, ignore=_links)
+
+
+def _links(folder: str, names: list[str]) -> list[str]:
+    """What of a folder is a link: wandb's lead to where its run was written."""
+    return [name for name in names if Path(folder, name).is_symlink()]
 
 
 def _write(path: Path, text: str) -> None:
