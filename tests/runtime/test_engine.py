@@ -12,7 +12,7 @@ import pytest
 from configs.errors import ConfigError, ToolError
 from runtime.engine import Engine, ModelOptions, Sampling, ScoreRequest, load_engine
 
-LONG = Sampling(temperature=1.5, top_k=0, top_p=1.0, max_tokens=1500)
+LONG = Sampling(temperature=1.5, top_k=0, top_p=1.0, max_tokens=1500, seed=1)
 REQUEST = ScoreRequest([1, *range(300, 400)], ((400,), (401,)))
 
 
