@@ -105,8 +105,20 @@ def check_weights(path: Path, shapes: Shapes) -> None:
     Raises:
         ToolError: what is wrong with it.
     """
+    weights = check_whole(path, shapes)
+    matrices = [tensor for name, tensor in weights.items() if name.endswith("lora_B.weight")]
+    if matrices and not any(tensor.any() for tensor in matrices):
+        raise ToolError("the adapter is untrained: every lora_B is zero")
+
+
+def check_whole(path: Path, shapes: Shapes) -> dict[str, torch.Tensor]:
+    """Open written weights again, trained or not yet.
+
+    Raises:
+        ToolError: they are empty, torn or not finite.
+    """
     try:
-        weights = load_file(path)
+        weights: dict[str, torch.Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ToolError(f"the adapter was not written whole: {error}") from error
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -117,6 +129,4 @@ def check_weights(path: Path, shapes: Shapes) -> None:
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise ToolError(f"the adapter is not finite: {name}", hint="lower training.learning_rate")
-    matrices = [tensor for name, tensor in weights.items() if name.endswith("lora_B.weight")]
-    if matrices and not any(tensor.any() for tensor in matrices):
-        raise ToolError("the adapter is untrained: every lora_B is zero")
+    return weights

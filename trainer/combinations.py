@@ -95,10 +95,17 @@ def _method(settings: Settings, *, continues_adapter: bool) -> Iterator[Refusal]
 
 
 def _vocabulary(settings: Settings, *, is_tied: bool) -> Iterator[Refusal]:
+    if "embed_tokens" in settings.lora.targets:
+        yield (
+            "lora.targets names embed_tokens, which is no linear layer",
+            "--set lora.modules_to_save=embed_tokens; it trains the whole matrix",
+        )
+    if both := sorted(set(settings.lora.targets) & set(settings.lora.modules_to_save)):
+        yield f"{both[0]} is in lora.targets and in lora.modules_to_save", "name it in one of them"
     if is_tied and "lm_head" in settings.lora.modules_to_save:
         yield (
             "lora.modules_to_save names lm_head, which in this base is the same matrix as embed_tokens",
-            "--set 'lora.modules_to_save=[\"embed_tokens\"]'; it trains both",
+            "--set lora.modules_to_save=embed_tokens; it trains both",
         )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from configs.errors import MachineError, ToolError
@@ -37,23 +36,23 @@ class Rehearsal(TrainerCallback):  # type: ignore[misc]  # transformers is not f
         trainer.save_rehearsed()
         if trainer.reporter.is_first:
             folder = trainer.job.work / f"{CHECKPOINT_PREFIX}0"
-            read_back(folder)
+            read_back(folder, adapter.expected_shapes(trainer.model))
             check_space(folder, trainable_parameters(trainer.model), keep=trainer.job.settings.checkpoint.keep)
             shutil.rmtree(folder)
         trainer.accelerator.wait_for_everyone()
         return control
 
 
-def read_back(folder: Path) -> None:
-    """Open every file of a checkpoint as a resumed run would.
+def read_back(folder: Path, shapes: adapter.Shapes) -> None:
+    """Open every file of a checkpoint as a resumed run would, and look for every tensor that the result must have.
 
     Raises:
-        ToolError: a file is not what was written.
+        ToolError: a file is not what was written, or a tensor is not there.
     """
     if not checkpoints.read_marker(folder):
         raise ToolError(f"the checkpoint {folder} does not read back as it was written", hint="check the disk")
+    adapter.check_whole(folder / adapter.WEIGHTS_FILE, shapes)
     try:
-        load_file(folder / adapter.WEIGHTS_FILE)
         for path in (*folder.rglob("*.pt"), *folder.rglob("*.pth")):
             torch.load(path, map_location="cpu", weights_only=False)  # this process wrote it
     except Exception as error:

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from configs import files
 from configs.errors import ConfigError
@@ -58,6 +58,12 @@ class LoraSettings(_Section):
     modules_to_save: tuple[Literal["embed_tokens", "lm_head"], ...] = ()
     """Matrices of the vocabulary that are trained whole and kept in the adapter: two full matrices, with their
     optimizer state."""
+
+    @field_validator("targets", "modules_to_save", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """`a,b` on a command line is the list of both."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class TrainingSettings(_Section):

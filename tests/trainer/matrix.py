@@ -68,14 +68,14 @@ class Method:
         return {key.replace(".", "__"): value for key, value in self.settings.items()}
 
 
-_BOTH = '["embed_tokens","lm_head"]'
+_BOTH = "embed_tokens,lm_head"
 METHODS = (
     Method("LoRA"),
     Method("rsLoRA", {"lora.rslora": "true"}),
     Method("DoRA", {"lora.dora": "true"}),
     Method("LoRA+", {"lora.plus_ratio": "16"}),
     Method("LoRA and whole `embed_tokens`, `lm_head`", {"lora.modules_to_save": _BOTH}),
-    Method("the same, tied base", {"lora.modules_to_save": '["embed_tokens"]'}, tied=True),
+    Method("the same, tied base", {"lora.modules_to_save": "embed_tokens"}, tied=True),
     Method("LoRA+ with whole matrices", {"lora.plus_ratio": "16", "lora.modules_to_save": _BOTH}),
     Method("embeddings alone", {"training.method": "embeddings"}),
     Method("embeddings alone, tied base", {"training.method": "embeddings"}, tied=True),

@@ -25,6 +25,11 @@ REFUSED = [
         ("--set", "lora.dora=true", "--set", "model.load_in=4", "--deepspeed", "zero3"),
         "which ZeRO-3 has split", "zero2",
     ),
+    (("--set", "lora.targets=q_proj,embed_tokens"), "no linear layer", "lora.modules_to_save=embed_tokens"),
+    (
+        ("--set", "lora.targets=q_proj,lm_head", "--set", "lora.modules_to_save=lm_head"),
+        "lm_head is in lora.targets and in lora.modules_to_save", "one of them",
+    ),
     (("--set", "training.optimizer=cpu_adam"), "kept on the CPU", "zero2-offload"),
     (
         ("--set", "training.optimizer=adamw_8bit", "--deepspeed", "zero2-offload"),
@@ -50,10 +55,10 @@ def test_it_is_refused_with_the_reason_and_a_way_out(
 
 def test_the_output_matrix_of_a_tied_base_is_named_by_its_other_name(dataset: Path, tmp_path: Path) -> None:
     base = tiny.base(tmp_path / "base", tied=True)
-    code, _, err = run_fit(base, dataset, tmp_path / "a", lora__modules_to_save='["embed_tokens","lm_head"]')
+    code, _, err = run_fit(base, dataset, tmp_path / "a", lora__modules_to_save="embed_tokens,lm_head")
     assert code == 2
     assert "the same matrix as embed_tokens" in err
-    assert """--set 'lora.modules_to_save=["embed_tokens"]'""" in err
+    assert "--set lora.modules_to_save=embed_tokens" in err
 
 
 @pytest.mark.parametrize("deepspeed", ["none", "zero1", "zero2-offload", "zero3-offload"])

@@ -56,6 +56,7 @@ def test_overrides_are_toml_and_bare_words_are_strings() -> None:
     assert settings.training.learning_rate == 1e-5
     assert settings.training.scheduler == "linear"
     assert settings.lora.targets == ("q_proj",)
+    assert load_settings(overrides=["lora.targets=q_proj, v_proj"]).lora.targets == ("q_proj", "v_proj")
 
 
 def test_the_flag_beats_the_preset() -> None:
