@@ -9,9 +9,7 @@ newline = ["ctrl+n", "shift+enter"]
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +75,12 @@ def read_keys(folder: Path) -> dict[str, str]:
         ConfigError: it is not TOML, or names an unknown action, an unknown key, or one key for two actions.
     """
     path = folder / FILE_NAME
+    if not path.exists():
+        return {}
+    import tomllib
+
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     found = {action: _keys_in(value, action, path) for action, value in _flat(table).items()}
@@ -142,6 +142,8 @@ def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 def _keys_in(value: object, action: str, path: Path) -> str:
     if action not in DEFAULTS:
+        from difflib import get_close_matches
+
         near = get_close_matches(action, DEFAULTS, 1)
         raise ConfigError(
             f"{path}: there is no action '{action}'",

@@ -11,6 +11,7 @@ from configs.errors import ConfigError
 from runtime.arguments import model_options, sampling
 from runtime.engine import Engine, ModelOptions, Sampling, load_engine
 from tui.chats.folder import data_folder
+from tui.text import visible
 from tui.words import language_of
 
 Load = Callable[[Callable[[float], bool]], Engine]
@@ -21,6 +22,11 @@ GGUF_MAGIC = b"GGUF"
 
 def _load(options: ModelOptions, on_progress: Callable[[float], bool]) -> Engine:
     return load_engine(options, on_progress=on_progress)
+
+
+def model_name(path: Path) -> str:
+    """A model as people know it: its file's name without the ending, safe to show."""
+    return visible(path.name).removesuffix(".gguf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class ChatSettings:
     @property
     def model_label(self) -> str:
         """The model's name as people know it: the file's, without its ending."""
-        return self.options.model.name.removesuffix(".gguf")
+        return model_name(self.options.model)
 
 
 def chat_settings(args: argparse.Namespace) -> ChatSettings:

@@ -30,6 +30,7 @@ from tui.messages import (
     ReplyText,
     SwitchFailed,
 )
+from tui.settings import model_name
 
 if TYPE_CHECKING:
     from runtime.chat import ChatSession, Reply
@@ -173,7 +174,7 @@ class ChatWorker:
         self.model, self.adapters = path, ()
         engine = self._engine
         assert engine is not None
-        label = path.name.removesuffix(".gguf")
+        label = model_name(path)
         self._post(ModelSwitched(label, engine.context_size, engine.notes, engine.formats.prompt, lost))
 
     def _go_back(self, had_engine: bool, reason: str) -> None:

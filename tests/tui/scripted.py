@@ -91,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--context-size", type=int, default=4096)
     parser.add_argument("--crash", action="store_true", help="fail inside the app")
     parser.add_argument("--resume", nargs="?", type=int, const=0)
+    parser.add_argument("-p", "--prompt")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--lang", default="en")
     parser.add_argument("--no-tui", action="store_true")
@@ -111,6 +112,7 @@ def _chat(args: argparse.Namespace) -> int:
     settings = ChatSettings(
         options=ModelOptions(model=MODEL),
         sampling=Sampling(max_tokens=10_000),
+        prompt=args.prompt,
         resume=args.resume,
         language=args.lang,
         data_folder=data_folder(args.data_dir),

@@ -111,6 +111,19 @@ async def test_escape_stops_the_first_and_the_second_is_not_asked(tmp_path: Path
         await concluded(pilot, 2)
 
 
+async def test_every_reply_says_how_quickly_it_came_and_whether_it_was_cut(tmp_path: Path) -> None:
+    engines = [
+        ScriptedEngine(["a b c"], tokens_per_second=100, prefill_seconds=0.02),
+        ScriptedEngine(["a b c d e f"], tokens_per_second=50),
+    ]
+    async with comparison(tmp_path, engines, sampling=Sampling(max_tokens=4)) as (_, pilot):
+        await say(pilot, "one")
+        one = await concluded(pilot, 1)
+        feet = [reply.foot_text for reply in one.replies]
+    assert feet[0] == "3 tokens, 100.0 tokens/s   first after 0.02 s"
+    assert feet[1] == "4 tokens, 50.0 tokens/s   first after 0.00 s   cut (--max-tokens)"
+
+
 async def test_a_question_while_they_answer_is_given_back(tmp_path: Path) -> None:
     engines = [ScriptedEngine(["字"], prefill_seconds=600), ScriptedEngine(["never"])]
     async with comparison(tmp_path, engines) as (app, pilot):

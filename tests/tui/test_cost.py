@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import AppBlur, AppFocus
 from textual.pilot import Pilot
 
 from runtime.engine import Sampling
@@ -41,9 +42,16 @@ async def test_a_chat_of_three_hundred_messages_opens_quickly_and_keys_stay_quic
         keeper.settle("done")
     keeper.close()
     begun = time.process_time()
-    async with chat(ScriptedEngine(["x"]), folder=tmp_path, resume=0, size=(120, 40)) as (_, pilot):
+    async with chat(ScriptedEngine(["x"]), folder=tmp_path, resume=0, size=(120, 40)) as (app, pilot):
         assert time.process_time() - begun < 2
         assert await cpu_s(pilot, 20, lambda: pilot.press("a")) < 0.06
+
+        async def look_away_and_back() -> None:
+            app.post_message(AppBlur())
+            await pilot.pause()
+            app.post_message(AppFocus())
+
+        assert await cpu_s(pilot, 5, look_away_and_back) < 0.3
     if sys.platform == "linux":  # kilobytes there; with pytest and its modules
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 300_000
 

@@ -13,6 +13,7 @@ from configs.formats import Formats
 from configs.prompt import PromptFormat
 from tests import tiny
 from tests.runtime import make_gguf
+from tests.tui.loading_rows import ROWS
 from tests.tui.terminal import Terminal
 
 pytest.importorskip("llama_cpp")
@@ -81,3 +82,46 @@ def test_the_screen_survives_loading_stopping_and_leaving(gguf: Path, tmp_path: 
         terminal.press("C-q")
         terminal.wait_for("rc=0")
         assert terminal.is_restored()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes a while: 35 million weights."""
+    folder = tmp_path_factory.mktemp("large")
+    formats = Formats(prompt=PromptFormat.load("alpaca2"), question=None)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("HIDDEN", 768), ("FEED", 3072), ("LAYERS", 4)):
+            patch.setattr(make_gguf, name, value)
+        return make_gguf.model(folder / "large.gguf", tiny.tokenizer(folder), formats=formats)
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+def test_nothing_that_is_painted_while_a_model_loads_is_lost(large: Path, tmp_path: Path) -> None:
+    with Terminal(tmp_path / "s", 80, 45) as terminal:
+        terminal.start(str(large), module="tests.tui.loading_rows")
+        terminal.wait(lambda: "loaded" in terminal.screen() and "row 39 painted" in terminal.screen())
+        lines = [line.strip() for line in terminal.screen().splitlines()]
+        assert lines[:ROWS] == [f"row {row} painted" for row in range(ROWS)]
+        assert not any("llama" in line or "ggml" in line for line in lines)
+        terminal.press("C-q")
+        terminal.wait_for("rc=0")
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+def test_escape_ends_the_reading_of_a_long_prompt_and_the_next_message_is_answered(large: Path, tmp_path: Path) -> None:
+    with Terminal(tmp_path / "s", 100, 30) as terminal:
+        terminal.type(f"{sys.executable} -c '{TUI}' chat --model {large} --max-tokens 3 --threads 1; echo rc=$?")
+        terminal.press("Enter")
+        terminal.wait_for("ready")
+        terminal.paste("天" * 1300)
+        terminal.wait(lambda: "天天天" in terminal.screen())
+        terminal.press("Enter")
+        terminal.wait_for("reading the prompt")
+        terminal.press("Escape")
+        terminal.wait_for("stopped before the first word")
+        assert "Traceback" not in terminal.screen()
+        terminal.type("hi")
+        terminal.press("Enter")
+        terminal.wait(lambda: "tokens" in terminal.screen().split("hi")[-1] and "ready" in terminal.screen())
+        terminal.press("C-q")
+        terminal.wait_for("rc=0")

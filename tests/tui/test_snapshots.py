@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tui.widgets.message_view import MessageView
 pytestmark = pytest.mark.slow
 
 _FOLDER = Path(__file__).with_name("snapshots")
-_SIZES = [(80, 24), (120, 40)]
+_SIZES = [(80, 24), (120, 40), (60, 20)]
 _SCENES = {
     "compare": (asked, []),
     "compare-marks-off": (asked, ["f2"]),
@@ -94,7 +95,20 @@ async def test_dark_and_light_say_the_same_in_colours_that_can_be_read(size: tup
                 *_, ground, ink = widget.colors
                 assert (brightness(ground) < brightness(ink)) is dark
                 assert contrast(ground, ink) >= 4.5
+        app.theme = "ansi-dark"  # the terminal's own sixteen colours: the same text
+        await pilot.pause(0.3)
+        assert text_of(app) == said[0]
     assert said[0] == said[1]
+
+
+async def test_after_many_sizes_the_picture_is_that_of_a_fresh_start() -> None:
+    chance = random.Random(1)
+    async with conversation((100, 32)) as (app, pilot):
+        for _ in range(12):
+            await pilot.resize_terminal(chance.randint(5, 150), chance.randint(3, 50))
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause(0.5)
+        assert text_of(app) == (_FOLDER / "chat-80x24.txt").read_text(encoding="utf-8")
 
 
 def contrast(one: Color, other: Color) -> float:

@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from runtime.engine import Sampling
 from tests.tui.terminal import PROMPT, Terminal
+from tui.chats.keeper import ChatKeeper
+from tui.chats.store import ChatStore
 
 pytestmark = [
     pytest.mark.slow,
@@ -173,6 +176,82 @@ def test_a_pipe_gives_text_without_escapes() -> None:
     assert result.returncode == 0
     assert result.stdout.decode() == "答案是 2。␛[31m\n"
     assert b"\x1b" not in result.stdout + result.stderr
+
+
+def test_a_prompt_on_the_command_line_is_said_first_on_the_screen_and_in_a_pipe(terminal: Terminal) -> None:
+    terminal.start("--reply", "好的", "-p", "你好")
+    terminal.wait(lambda: all(part in terminal.screen() for part in ("你好", "好的", "ready")))
+    terminal.press("C-q")
+    assert_left(terminal, 0)
+    command = [sys.executable, "-m", "tests.tui.scripted", "--reply", "好的", "-p", "你好"]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (result.returncode, result.stdout.decode()) == (0, "好的\n")
+
+
+def test_what_is_written_only_grows_and_never_turns_back_into_its_signs(tmp_path: Path) -> None:
+    """Every frame that tmux has is looked at: none is blank, none has less, none shows what had been rendered as raw."""
+    reply = "## 標題一\n\n這是**粗體**文字。\n\n- 一二三\n- 四五六\n\n```py\nx = 1\n```\n\n| 甲 | 乙 |\n|--|--|\n| 1 | 2 |\n\n最後一句結束。"
+    with Terminal(tmp_path / "s", 80, 45) as terminal:
+        terminal.start("--reply", reply, "--tokens-per-second", "25")
+        terminal.wait_for("ready")
+        terminal.type("go")
+        terminal.press("Enter")
+        seen: list[str] = []
+        while not (seen and "ready" in seen[-1] and "最後一句結束" in seen[-1]):
+            frame = terminal.screen()
+            if "writing" in frame or seen:
+                seen.append(frame)
+            assert len(seen) < 2000
+            time.sleep(0.02)
+    said = [frame[frame.index("go") :] for frame in seen]
+    counts = [sum(character in frame for character in "標題粗體文字一二三四五六甲乙最後句結束") for frame in said]
+    assert counts == sorted(counts)
+    for sign, rendered in (
+        ("## 標", "標題一"),
+        ("**粗體**", "文字"),
+        ("- 一", "• 一"),
+        ("```", "x = 1"),
+        ("|--", "──┼"),
+    ):
+        first = next(at for at, frame in enumerate(said) if rendered in frame)
+        assert not any(sign in frame for frame in said[first + 1 :]), sign
+    assert "最後一句結束。" in said[-1]
+
+
+@pytest.mark.parametrize("scrolled", [False, True], ids=["at-its-end", "all-in-view"])
+def test_keys_in_a_chat_of_three_hundred_messages_cost_little_and_so_does_its_memory(
+    terminal: Terminal, tmp_path: Path, scrolled: bool
+) -> None:
+    """Thirty milliseconds a key and 150 MB are promised; a busy machine gets twice the milliseconds."""
+    keeper = ChatKeeper(ChatStore(tmp_path / "chats"), model="m", system=None, sampling=Sampling())
+    for number in range(150):
+        keeper.ask(f"question {number}")
+        keeper.grow(
+            "## 標題\n\n這是**一段**文字 `x`。\n\n- 一\n- 二\n\n```py\nx=1\n```\n\n| a | b |\n|--|--|\n| 1 | 2 |\n"
+        )
+        keeper.settle("done")
+    keeper.close()
+    terminal.resize(120, 40)
+    terminal.start("--resume")
+    terminal.wait_for("ready")
+    child = terminal.child()
+    if scrolled:
+        terminal.wait(lambda: bool(terminal.press("C-Home")) or "question 0\n" in terminal.screen())
+    time.sleep(1)
+    begun = processor_seconds(child)
+    for _ in range(30):
+        terminal.type("a")
+        time.sleep(0.03)
+    terminal.wait_for("a" * 30)
+    time.sleep(0.5)
+    assert (processor_seconds(child) - begun) / 30 < 0.06
+    assert resident_megabytes(child) < 150
+
+
+def resident_megabytes(process: int) -> float:
+    """Memory of a process that is in RAM."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP"])

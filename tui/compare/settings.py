@@ -11,7 +11,7 @@ from configs.errors import ConfigError
 from runtime.arguments import model_options, sampling
 from runtime.engine import ModelOptions, Sampling
 from tui.chats.folder import data_folder
-from tui.settings import check_gguf, check_text
+from tui.settings import check_gguf, check_text, model_name
 from tui.words import language_of
 
 Pair = tuple[ModelOptions, ModelOptions]
@@ -78,8 +78,8 @@ def compare_settings(args: argparse.Namespace) -> CompareSettings:
 
 def label_of(options: ModelOptions) -> str:
     """A model's name as people know it, with its adapters."""
-    adapters = (f"{path.stem}={weight:g}" if weight != 1 else path.stem for path, weight in options.adapters)
-    return " + ".join([options.model.name.removesuffix(".gguf"), *adapters])
+    adapters = (model_name(path) + (f"={weight:g}" if weight != 1 else "") for path, weight in options.adapters)
+    return " + ".join([model_name(options.model), *adapters])
 
 
 def _pair(args: argparse.Namespace) -> Pair:

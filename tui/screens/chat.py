@@ -65,7 +65,7 @@ class ChatScreen(BranchScreen):
         if self.keeper.tree.leaf is not None:
             self._conversation.show(self.keeper.tree.path())
         if self._say_first is not None:
-            self._ask(self._say_first)
+            self.call_later(self._ask, self._say_first)  # when the worker has begun to load
 
     # Writing and sending
 

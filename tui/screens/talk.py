@@ -28,6 +28,7 @@ from tui.messages import (
     ReplyText,
     SwitchFailed,
 )
+from tui.settings import model_name
 from tui.stopwatch import Stopwatch
 from tui.widgets.command_hints import CommandHints
 from tui.widgets.conversation import Conversation
@@ -178,7 +179,7 @@ class TalkScreen(Screen[None]):
             self._hint(words().needs_model)
         else:
             self._model = ModelState.LOADING
-            self._switching = path.name.removesuffix(".gguf")
+            self._switching = model_name(path)
             self._worker.switch(path)
             self._enter(words().switching.format(model=self._switching))
 

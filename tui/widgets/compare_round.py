@@ -12,7 +12,9 @@ from textual.widgets import Static
 from tui.chats.tree import StoredMessage
 from tui.compare.differences import Differences, Part
 from tui.compare.settings import LETTERS
+from tui.messages import ReplyFigures
 from tui.text import visible
+from tui.widgets.foot import Foot
 from tui.widgets.reply_message import ReplyMessage
 from tui.words import words
 from tui.words.comparing import compare_words
@@ -28,6 +30,18 @@ class ComparedReply(ReplyMessage):
         self._marked = False
         super().__init__(label, message, width=width)
         self.can_focus = False
+
+    def end(self, figures: ReplyFigures) -> None:
+        """Show the rest, how quickly it came, and how it ended where that was not by itself."""
+        said = compare_words()
+        ended = {"length": said.cut, "cancelled": words().stopped if self.text.strip() else words().stopped_unsaid}
+        parts = [words().empty_reply] if figures.finish == "stop" and not self.text.strip() else []
+        if figures.tokens:
+            parts += [words().speed.format(tokens=figures.tokens, speed=figures.tokens_per_second)]
+            parts += [said.first_word.format(seconds=figures.prompt_seconds)]
+        if figures.finish in ended:
+            parts.append(ended[figures.finish])
+        self._close(Foot("   ".join(parts), "$warning" if figures.finish in ended else "$foreground 60%"))
 
     def compare(self, parts: Sequence[Part]) -> None:
         """Take the runs of the reply, and whether only this model has them."""

@@ -9,6 +9,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from tui.keys import keyed
+from tui.text import visible
 from tui.words import words
 from tui.words.rows import Row
 
@@ -52,7 +53,7 @@ class StatusLine(Widget):
     def render(self) -> Content:
         width = self.size.width
         if self.hint:
-            return _fit([Content.styled(self.hint, "$warning")], width)
+            return _fit([Content.styled(" ".join(visible(self.hint).split()), "$warning")], width)
         parts = [self._state_part()]
         if self.load_fraction is not None:
             parts.append(_load_bar(self.load_fraction))

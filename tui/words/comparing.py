@@ -33,6 +33,8 @@ class CompareWords:
 
     # Texts
     seed: str
+    cut: str
+    first_word: str
     same: str
     apart: str
     apart_at_once: str
@@ -119,6 +121,8 @@ ENGLISH = CompareWords(
     paused_why="stopped: {reason}",
     busy="The models are still answering: Esc stops them.",
     seed="seed {seed}",
+    cut="cut (--max-tokens)",
+    first_word="first after {seconds:.2f} s",
     same="the same reply",
     apart="{share:.0%} in common; they part after {characters} characters",
     apart_at_once="{share:.0%} in common; they part at the first character",
@@ -194,6 +198,8 @@ TRADITIONAL = CompareWords(
     paused_why="已停止：{reason}",
     busy="模型還在回答：按 Esc 停止。",
     seed="種子 {seed}",
+    cut="截斷（--max-tokens）",
+    first_word="首字 {seconds:.2f} 秒",
     same="回答相同",
     apart="{share:.0%} 相同；第 {characters} 字之後開始不同",
     apart_at_once="{share:.0%} 相同；第一個字就不同",
@@ -269,6 +275,8 @@ SIMPLIFIED = CompareWords(
     paused_why="已停止：{reason}",
     busy="模型还在回答：按 Esc 停止。",
     seed="种子 {seed}",
+    cut="截断（--max-tokens）",
+    first_word="首字 {seconds:.2f} 秒",
     same="回答相同",
     apart="{share:.0%} 相同；第 {characters} 字之后开始不同",
     apart_at_once="{share:.0%} 相同；第一个字就不同",
