@@ -85,13 +85,13 @@ class Terminal:
         shell = self._run("display", "-p", "-t", "t", "#{pane_pid}").strip()
         return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
 
-    def wait(self, condition: Callable[[], bool]) -> None:
+    def wait(self, condition: Callable[[], bool], patience_s: float = _PATIENCE_S) -> None:
         """Wait until something can be seen."""
-        until = time.monotonic() + _PATIENCE_S
+        until = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < until, self.screen()
             time.sleep(0.03)
 
-    def wait_for(self, text: str) -> None:
+    def wait_for(self, text: str, patience_s: float = _PATIENCE_S) -> None:
         """Wait until `text` can be seen."""
-        self.wait(lambda: text in self.screen())
+        self.wait(lambda: text in self.screen(), patience_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,13 @@ async def test_a_wrong_question_opened_shows_everything_and_steps_through_the_fi
         assert next(line for line in lines if line.endswith(words().exam.answer)).startswith(f"{answer.place}  ")
         await pilot.press("right", "right", "escape")
         assert table(app).chosen == 3
+
+
+async def test_a_question_asked_in_several_orders_says_how_many_would_answer_otherwise(settings: ExamSettings) -> None:
+    async with exam(replace(settings, debias="cyclic"), Examinee()) as (app, pilot):
+        await sit(pilot)
+        rate = app.screen.board.rows[0].answer.flip_rate
+        assert f"would answer otherwise: {rate:.0%}" in str(question_content(app.screen.board, 0))
 
 
 async def test_an_open_question_is_renewed_when_its_answer_comes(settings: ExamSettings) -> None:

@@ -27,6 +27,8 @@ pytestmark = [
 ]
 
 ROWS = 300
+WORK_S = 60
+"""Patience with llama.cpp on a busy machine."""
 TUI = "import sys; from tui.cli import main; sys.exit(main())"
 
 
@@ -77,7 +79,7 @@ def words(folder: Path, output: Path) -> list[str]:
 def start(terminal: Terminal, folder: Path, output: Path) -> None:
     """Open the room on llama.cpp, and wait for the sheet."""
     terminal.start(*words(folder, output), "--lang", "en", module="tui.cli")
-    terminal.wait_for("Space starts")
+    terminal.wait_for("Space starts", WORK_S)
 
 
 def answered(output: Path) -> int:
@@ -101,7 +103,7 @@ def test_a_kill_in_the_room_loses_nothing_and_the_command_finishes(
     output = tmp_path / "a.csv"
     start(terminal, folder, output)
     terminal.press("Space")
-    terminal.wait(lambda: answered(output) >= 40)
+    terminal.wait(lambda: answered(output) >= 40, WORK_S)
     os.kill(terminal.child(), signal.SIGKILL)
     terminal.wait(lambda: "rc=137" in terminal.screen() or not terminal.is_restored())
     assert not output.exists()
@@ -114,13 +116,13 @@ def test_a_kill_in_the_room_loses_nothing_and_the_command_finishes(
 def test_a_killed_command_is_finished_in_the_room(terminal: Terminal, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "a.csv"
     process = subprocess.Popen(predict(folder, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    terminal.wait(lambda: answered(output) >= 40)
+    terminal.wait(lambda: answered(output) >= 40, WORK_S)
     process.kill()
     process.wait()
     start(terminal, folder, output)
     assert "in the journal already" in terminal.screen()
     terminal.press("Space")
-    terminal.wait_for("from the journal, 0 unanswered")
+    terminal.wait_for("from the journal, 0 unanswered", WORK_S)
     terminal.press("C-q")
     assert_left(terminal, 0)
     assert output.read_bytes() == (folder / "whole.csv").read_bytes()
@@ -133,7 +135,7 @@ def test_leaving_in_the_middle_leaves_a_good_journal_and_a_sane_terminal(
     for least, key in ((20, "C-q"), (60, "pause"), (100, "C-q")):
         start(terminal, folder, output)
         terminal.press("Space")
-        terminal.wait(lambda: answered(output) >= least)  # noqa: B023
+        terminal.wait(lambda: answered(output) >= least, WORK_S)  # noqa: B023
         if key == "pause":
             terminal.press("Space")
             terminal.wait_for("paused: Space goes on")
@@ -155,7 +157,7 @@ def test_signals_restore_the_terminal(terminal: Terminal, folder: Path, tmp_path
     output = tmp_path / "a.csv"
     start(terminal, folder, output)
     terminal.press("Space")
-    terminal.wait(lambda: answered(output) >= 5)
+    terminal.wait(lambda: answered(output) >= 5, WORK_S)
     os.kill(terminal.child(), signal.Signals[name])
     assert_left(terminal, code)
     assert not output.exists()
@@ -165,7 +167,7 @@ def test_a_run_elsewhere_is_told_in_a_sentence(terminal: Terminal, folder: Path,
     output = tmp_path / "a.csv"
     process = subprocess.Popen(predict(folder, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        terminal.wait(lambda: answered(output) >= 1)
+        terminal.wait(lambda: answered(output) >= 1, WORK_S)
         process.send_signal(signal.SIGSTOP)
         start(terminal, folder, output)
         terminal.press("Space")
@@ -189,7 +191,7 @@ def test_a_sheet_is_dropped_answered_and_looked_at_with_keys_alone(
     terminal.paste(f"'{folder / 'few.csv'}'")
     terminal.wait_for("12 rows")
     terminal.press("Space")
-    terminal.wait_for("12 computed")
+    terminal.wait_for("12 computed", WORK_S)
     terminal.press("2")
     terminal.press("Enter")
     terminal.wait_for("Passage")
@@ -215,7 +217,7 @@ def test_random_sizes_leave_the_room_alive(terminal: Terminal, folder: Path, tmp
         terminal.resize(width, height)
         terminal.press("Down")
         time.sleep(0.1)
-    terminal.wait_for("questions/s")
+    terminal.wait_for("questions/s", WORK_S)
     terminal.press("C-q")
     assert_left(terminal, 0)
 

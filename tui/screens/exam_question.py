@@ -98,6 +98,8 @@ def question_content(board: Board, place: int) -> Content:
     if row.answer:
         parts.append(_verdict(board.facts(place)))
         parts.append(Content.styled(said.mass.format(mass=row.answer.label_mass, margin=row.answer.margin), _QUIET))
+        if row.answer.flip_rate is not None:
+            parts.append(Content.styled(said.flips.format(share=row.answer.flip_rate), _QUIET))
     elif not row.error:
         parts.append(Content.styled(said.waiting, _QUIET))
     if row.warnings:

@@ -71,6 +71,7 @@ class ExamWords:
     waiting: str
     blank: str
     mass: str
+    flips: str
     remarks: str
     cells: str
     question_keys: str

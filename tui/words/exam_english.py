@@ -104,6 +104,7 @@ EXAM_ENGLISH = ExamWords(
     waiting="not answered yet",
     blank="(blank)",
     mass="a label at all: {mass:.1%}   ahead of the next: {margin:.1%}",
+    flips="orders of the options that alone would answer otherwise: {share:.0%}",
     remarks="Remarks: {remarks}",
     cells="The cells of the row",
     question_keys="Left Right other questions   Up Down scroll   Esc back",

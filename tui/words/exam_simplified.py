@@ -103,6 +103,7 @@ EXAM_SIMPLIFIED = ExamWords(
     waiting="尚未作答",
     blank="（空白）",
     mass="是标签的概率：{mass:.1%}   领先次高：{margin:.1%}",
+    flips="单看会改变答案的选项顺序：{share:.0%}",
     remarks="附注：{remarks}",
     cells="这一行的单元格",
     question_keys="Left Right 其他题目   Up Down 滚动   Esc 返回",

@@ -103,6 +103,7 @@ EXAM_TRADITIONAL = ExamWords(
     waiting="尚未作答",
     blank="（空白）",
     mass="是標籤的機率：{mass:.1%}   領先次高：{margin:.1%}",
+    flips="單看會改變答案的選項順序：{share:.0%}",
     remarks="附註：{remarks}",
     cells="這一列的儲存格",
     question_keys="Left Right 其他題目   Up Down 捲動   Esc 返回",
