@@ -74,7 +74,7 @@ def _add_vocab(commands: Any) -> None:
     parser.add_argument("--type", choices=("bpe", "unigram"), default="bpe", help="how they are learnt (default: bpe)")
     parser.add_argument("--split-on", default="", metavar="་", help="characters after which a piece ends")
     parser.add_argument(
-        "--sample-mb", type=int, default=100, metavar="N", help="learn from N million characters at most (default: 100)"
+        "--sample-mb", type=int, default=20, metavar="N", help="learn from N million characters at most (default: 20)"
     )
     parser.add_argument("--format", choices=NAMES, default="", help="kind of data (default: found out)")
     parser.add_argument("--columns", default="", metavar="text=內容,…", help="name columns that are not recognised")

@@ -10,19 +10,17 @@ from typing import Any
 
 from configs.atomic import output_is_done, sha256_text, staged_folder
 from configs.errors import ConfigError
-from trainer.base import base_identity, check_base, resolve
 from trainer.datasets.kinds import parse_columns
-from trainer.datasets.sources import open_sources
-from trainer.rewritten import WRITTEN, Replacement, Weights, write_folder
-from trainer.tokenizer import TOKENIZER_FILE, SentencePieceTokenizer
+from trainer.datasets.sources import check_given, open_sources
+from trainer.rewritten import WRITTEN
+from trainer.tokenizer import TOKENIZER_FILE
 from trainer.vocab.candidates import learn
-from trainer.vocab.corpus import Corpus
+from trainer.vocab.corpus import Corpus, Counts
 from trainer.vocab.extension import Extension
+from trainer.vocab.grown import Base
 from trainer.vocab.lengths import Lengths, measure
-from trainer.vocab.matrices import token_matrices
-from trainer.vocab.model_file import ModelFile, open_model
-from trainer.vocab.reachable import fillers, reachable_extension
-from trainer.vocab.rows import grown_rows, old_ids
+from trainer.vocab.model_file import open_model
+from trainer.vocab.reachable import reachable_extension
 
 REPORT_FILE = "vocabulary.json"
 
@@ -39,7 +37,7 @@ class VocabOptions:
     size: int = 16_000
     kind: str = "bpe"
     split_on: str = ""
-    sample_mb: int = 100
+    sample_mb: int = 20
     """Millions of characters to learn from at most."""
     format: str = ""
     columns: str = ""
@@ -62,60 +60,42 @@ def extend_base(options: VocabOptions, say: Say) -> tuple[dict[str, Any], bool]:
     """
     if options.size < 1 or options.sample_mb < 1:
         raise ConfigError("--size and --sample-mb: expected a number above 0")
-    folder = resolve(options.model, "base model")
-    check_base(folder)
-    if options.output.resolve() == folder.resolve():
+    base = Base.open(options.model)
+    if options.output.resolve() == base.folder.resolve():
         raise ConfigError(f"--output {options.output} is the base itself", hint="name another folder")
-    base = ModelFile.read(folder / TOKENIZER_FILE)
-    weights = Weights(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    matrices = token_matrices(weights, config, str(folder))
     given = parse_columns(options.columns)
     sources = open_sources([(path, None) for path in options.corpus], options.format, given, options.encoding)
-    identity = base_identity(folder)
-    fingerprint = _fingerprint(options, identity["sha256"], [source.sha256 for source in sources])
-    own = (*WRITTEN, REPORT_FILE)
-    if output_is_done(
-        options.output, recorded=_recorded(options.output), wanted=fingerprint, overwrite=options.overwrite, own=own
-    ):
+    fingerprint = _fingerprint(options, base.identity["sha256"], [source.sha256 for source in sources])
+    recorded, own = _recorded(options.output), (*WRITTEN, REPORT_FILE)
+    if output_is_done(options.output, recorded=recorded, wanted=fingerprint, overwrite=options.overwrite, own=own):
         return _read_report(options.output), False
-
     corpus = Corpus(sources, options.split_on)
+    check_given(sources, given)
     counts = corpus.counts
     say(f"{counts.sentences:,} sentences, {counts.characters:,} characters in {counts.texts:,} texts")
     learnt = learn(
-        lambda: corpus.training(options.sample_mb * 1_000_000), base,
+        lambda: corpus.training(options.sample_mb * 1_000_000), base.model,
         kind=options.kind, size=options.size, split_on=options.split_on,
     )  # fmt: skip
-    filling = fillers(SentencePieceTokenizer.from_folder(folder), base)
-    found, grown = reachable_extension(learnt, base, filling, options.size)
+    found, extended = reachable_extension(learnt, base.model, base.filling, options.size)
     if not found.texts:
         raise ConfigError("the corpus gives no piece that the base does not have already", hint="give more text")
-    kept = base.pieces + len(filling)
-    scores = base.normal_pieces()
-    ids = [old_ids(text, base, scores) for text in found.texts]
-    rows = max(config["vocab_size"], kept + len(ids))
-    lengths = measure(corpus.held_out(), base.processor, open_model(grown))
+    lengths = measure(corpus.held_out(), base.model.processor, open_model(extended))
     report = {
-        **_report(options, corpus, len(learnt.pieces), found, lengths),
-        "pieces": {"before": base.pieces, "after": kept + len(ids)},
-        "rows": {"before": config["vocab_size"], "after": rows},
-        "base": identity,
+        **_report(options, counts, len(learnt.pieces), found, lengths),
+        "pieces": {"before": base.model.pieces, "after": base.kept + len(found.texts)},
+        "rows": {"before": base.rows, "after": base.rows_with(len(found.texts))},
+        "base": base.identity,
         "fingerprint": fingerprint,
     }
     with staged_folder(options.output) as staged:
-        (staged / TOKENIZER_FILE).write_bytes(grown)
-        replaced = {
-            name: Replacement((rows, stored.shape[1]), grown_rows(weights.open(name), kept, ids))
-            for name, stored in matrices.items()
-        }
-        write_folder(staged, folder, weights, replaced, {"vocab_size": rows})
+        (staged / TOKENIZER_FILE).write_bytes(extended)
+        base.write_grown(staged, found.texts)
         (staged / REPORT_FILE).write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return report, True
 
 
-def _report(options: VocabOptions, corpus: Corpus, learnt: int, found: Extension, lengths: Lengths) -> dict[str, Any]:
-    counts = corpus.counts
+def _report(options: VocabOptions, counts: Counts, learnt: int, found: Extension, lengths: Lengths) -> dict[str, Any]:
     return {
         "type": options.kind,
         "split_on": options.split_on,

@@ -104,6 +104,9 @@ class Corpus:
 
 
 def _text(row: Row) -> str:
+    """What the row says, of an exam question without the wording that it is asked in."""
+    if row.question:
+        return "\n".join((row.question.passage, row.question.question, *row.question.choices))
     return row.text or "\n".join(message["content"] for message in row.messages)
 
 
