@@ -27,6 +27,7 @@ _REPLIES = (
     "臺灣雲豹主要在**樹上與地面**活動，棲地是中央山脈的針葉林。\n\n藏文：**ནགས་གསེབ**。",
 )
 _SPEEDS = (9.4, 14.2)
+_FIRST_AFTER_S = (0.42, 0.31)
 _QUESTIONS_A_SECOND = (1.3, 2.1)
 
 
@@ -34,8 +35,8 @@ _QUESTIONS_A_SECOND = (1.3, 2.1)
 async def asked(size: tuple[int, int]) -> AsyncIterator[tuple[Any, Pilot[Any]]]:
     """One question, answered by both."""
     engines = [
-        ScriptedEngine([reply], tokens_per_second=speed, context_size=8192)
-        for reply, speed in zip(_REPLIES, _SPEEDS, strict=True)
+        ScriptedEngine([reply], tokens_per_second=speed, prefill_seconds=first, context_size=8192)
+        for reply, speed, first in zip(_REPLIES, _SPEEDS, _FIRST_AFTER_S, strict=True)
     ]
     with tempfile.TemporaryDirectory() as folder:
         async with comparison(Path(folder), engines, size=size, sampling=Sampling(seed=7)) as (app, pilot):
