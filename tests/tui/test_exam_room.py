@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,30 @@ async def test_a_pause_holds_still_and_going_on_loses_and_repeats_nothing(
     assert engine.answered == 60
     assert engine.loads == 1
     assert (tmp_path / "a.csv").read_bytes() == plain(settings, Examinee(QUESTIONS), tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("key", ["space", "escape"])
+async def test_a_pause_and_a_stop_do_not_wait_until_every_question_is_measured(
+    settings: ExamSettings, key: str
+) -> None:
+    engine = Examinee(QUESTIONS)
+    plainly, quick = engine.tokenizer.plain, threading.Event()
+
+    def slowly(text: str) -> list[int]:
+        quick.wait(0.05)
+        return plainly(text)
+
+    engine.tokenizer.plain = slowly  # type: ignore[method-assign]
+    async with exam(settings, engine) as (_, pilot):
+        await pilot.press("space")
+        await reach(pilot, State.MEASURING)
+        await pilot.press(key)
+        await reach(pilot, State.PAUSED if key == "space" else State.READY)
+        assert not quick.is_set()
+        assert engine.answered == 0
+        quick.set()
+        await sit(pilot)
+    assert engine.answered == 60
 
 
 async def test_a_stopped_run_goes_on_here_and_elsewhere(settings: ExamSettings, tmp_path: Path) -> None:

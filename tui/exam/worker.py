@@ -198,13 +198,17 @@ class ExamWorker:
                 self._post(RunBegan(event.done, event.total, tuple(run.notes)))
             else:
                 self._tell(run, event)
-            if not self._go.is_set():
-                self._post(RunPaused())
-                self._go.wait()
-                if not self._stop.is_set():
-                    self._post(RunResumed())
-            if self._stop.is_set():
+            if not self._heed():
                 return
+
+    def _heed(self) -> bool:
+        """Hold still while the person wants it; say whether to go on."""
+        if not self._go.is_set():
+            self._post(RunPaused())
+            self._go.wait()
+            if not self._stop.is_set():
+                self._post(RunResumed())
+        return not self._stop.is_set()
 
     def _tell(self, run: PredictRun, event: Progress) -> None:
         from runtime.batch import Scored
@@ -230,7 +234,7 @@ class ExamWorker:
 
     def _report_measure(self, fraction: float) -> bool:
         self.measured = fraction
-        return not self._stop.is_set()
+        return self._heed()
 
     # Exports
 

@@ -33,8 +33,10 @@ class ExamHead(Widget):
             accuracy: None where no row has a key.
             speed: questions a second; 0 is not shown.
         """
+        before = (self._done, self._rows, self._accuracy, self._speed, self._left_s)
         self._done, self._rows, self._accuracy, self._speed, self._left_s = done, rows, accuracy, speed, left_s
-        self.refresh()
+        if before != (done, rows, accuracy, speed, left_s):
+            self.refresh()
 
     def render(self) -> Content:
         if not self._rows:
