@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.atomic import output_is_done, sha256_text, staged_folder
-from configs.errors import ConfigError
+from configs.errors import ConfigError, ToolError
+from trainer.base import check_safetensors, weight_files
 from trainer.datasets.kinds import parse_columns
 from trainer.datasets.sources import check_given, open_sources
 from trainer.rewritten import WRITTEN
@@ -122,9 +123,12 @@ def _fingerprint(options: VocabOptions, base: str, corpus: list[str]) -> str:
 
 
 def _recorded(output: Path) -> str | None:
+    """What the folder says it was made from; None where it is no grown base, or not whole any more."""
     try:
+        for path in weight_files(output):
+            check_safetensors(path)
         return str(_read_report(output)["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, ToolError):
         return None
 
 

@@ -148,6 +148,9 @@ def test_the_same_command_again_does_nothing_and_another_asks(
     code, _, err = run_vocab(corpus, tiny_base, output, "--size", 100)
     assert (code, "--overwrite" in err) == (2, True)
     assert (output / "model.safetensors").stat().st_mtime_ns == stamp
+    (output / "model.safetensors").write_bytes((output / "model.safetensors").read_bytes()[:-1])
+    code, _, err = run_vocab(corpus, tiny_base, output, "--size", 200)
+    assert (code, "--overwrite" in err) == (2, True)
     assert extend(corpus, tiny_base, output, "--size", 100, "--overwrite")["size"] == 100
     (output / "notes.txt").write_text("mine", encoding="utf-8")
     code, _, err = run_vocab(corpus, tiny_base, output, "--size", 200, "--overwrite")
