@@ -76,6 +76,7 @@ class CompareSheet(Screen[None]):
         """Whether the sheet names its rows otherwise than by their numbers."""
         self._filter = 0
         self._shown: list[int] = []
+        self._opened = 0
         self._running = True
         self._counted_at = 0.0
         self._hint_timer: Timer | None = None
@@ -257,7 +258,9 @@ class CompareSheet(Screen[None]):
     def _step(self, rows: int) -> PairedRow:
         assert self._ledger is not None
         self._table.action_move(rows)
-        return self._ledger.pairs[self._shown[self._table.chosen]]
+        if self._shown:  # else the filter has lost its last row while that was open
+            self._opened = self._shown[self._table.chosen]
+        return self._ledger.pairs[self._opened]
 
     def _cells(self, row: int) -> list[Content]:
         assert self._ledger is not None

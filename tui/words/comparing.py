@@ -12,7 +12,6 @@ from tui.words.catalog import Row
 class CompareWords:
     """The sentences of one language; `{names}` are filled in by who says them."""
 
-    title: str
     welcome: str
     keys_hint: tuple[Row, ...]
     sheet_keys_hint: tuple[Row, ...]
@@ -56,17 +55,14 @@ class CompareWords:
     """All, differing, only A right, only B right, both wrong, unanswered."""
     columns: tuple[str, ...]
     """Number, ID, question, label."""
-    none_here: str
     unanswered: str
     row_title: str
-    passage: str
     right: str
     row_keys: str
     distance: str
 
 
 ENGLISH = CompareWords(
-    title="compare",
     welcome="Ask once: both models answer, one after the other, with the same seed.",
     keys_hint=(
         ("Enter", "ask"),
@@ -140,17 +136,14 @@ ENGLISH = CompareWords(
     mcnemar="A − B {difference:+.1f} % (95 % interval {low:+.1f} to {high:+.1f})   McNemar p = {p:.3g}",
     filters=("all", "differ", "only A right", "only B right", "both wrong", "no answer"),
     columns=("#", "ID", "question", "label"),
-    none_here="no such row",
     unanswered="no answer: {reason}",
     row_title="row {number} (ID {id})",
-    passage="passage",
     right="right",
     row_keys="← → other rows   Esc closes",
     distance="probabilities {distance:.1%} apart",
 )
 
 TRADITIONAL = CompareWords(
-    title="比較",
     welcome="問一次，兩個模型用同一個隨機種子先後回答。",
     keys_hint=(("Enter", "提問"), ("Esc", "停止"), ("F2", "標記"), ("F4", "匯出"), ("F1", "說明"), ("Ctrl+Q", "離開")),
     sheet_keys_hint=(
@@ -217,17 +210,14 @@ TRADITIONAL = CompareWords(
     mcnemar="A − B {difference:+.1f} %（95 % 區間 {low:+.1f} 到 {high:+.1f}）   McNemar p = {p:.3g}",
     filters=("全部", "答案不同", "只有 A 對", "只有 B 對", "兩方都錯", "沒有答案"),
     columns=("#", "題號", "問題", "答案"),
-    none_here="沒有這樣的題目",
     unanswered="沒有答案：{reason}",
     row_title="第 {number} 題（題號 {id}）",
-    passage="文章",
     right="正確",
     row_keys="← → 其他題目   Esc 關閉",
     distance="機率相差 {distance:.1%}",
 )
 
 SIMPLIFIED = CompareWords(
-    title="比较",
     welcome="问一次，两个模型用同一个随机种子先后回答。",
     keys_hint=(("Enter", "提问"), ("Esc", "停止"), ("F2", "标记"), ("F4", "导出"), ("F1", "帮助"), ("Ctrl+Q", "退出")),
     sheet_keys_hint=(
@@ -294,10 +284,8 @@ SIMPLIFIED = CompareWords(
     mcnemar="A − B {difference:+.1f} %（95 % 区间 {low:+.1f} 到 {high:+.1f}）   McNemar p = {p:.3g}",
     filters=("全部", "答案不同", "只有 A 对", "只有 B 对", "两方都错", "没有答案"),
     columns=("#", "题号", "问题", "答案"),
-    none_here="没有这样的题目",
     unanswered="没有答案：{reason}",
     row_title="第 {number} 题（题号 {id}）",
-    passage="文章",
     right="正确",
     row_keys="← → 其他题目   Esc 关闭",
     distance="概率相差 {distance:.1%}",
