@@ -57,7 +57,7 @@ def contenders(options: Sequence[ModelOptions], *, exam: bool) -> list[Contender
     return found
 
 
-def differences(first: ModelPlan, second: ModelPlan) -> tuple[str, ...]:
+def differences(first: ModelPlan, second: ModelPlan, *, exam: bool) -> tuple[str, ...]:
     """What a person should know who compares the two: what they do not have in common besides their weights."""
     notes = []
     names = (first.options.model.name, second.options.model.name)
@@ -66,7 +66,7 @@ def differences(first: ModelPlan, second: ModelPlan) -> tuple[str, ...]:
         sizes = " and ".join(f"{size:,}" for _, size in words)
         what = f"{sizes} tokens" if words[0][1] != words[1][1] else f"{words[0][0]} and {words[1][0]}"
         notes.append(f"the vocabularies are not the same ({what}): a token of one is not a token of the other")
-    for kind in ("prompt", "question"):
+    for kind in ("prompt", "question") if exam else ("prompt",):
         formats = [getattr(plan.formats, kind) for plan in (first, second)]
         if formats[0] != formats[1]:
             called = [one.name if one else "none" for one in formats]

@@ -110,11 +110,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 def test_other_formats_are_told_and_equal_ones_are_not(models: tuple[Path, Path, Path]) -> None:
     first, second, _ = models
     plans = [one.plan for one in contenders([ModelOptions(model=first), ModelOptions(model=second)], exam=True)]
-    notes = differences(*plans)
+    notes = differences(*plans, exam=True)
     assert len(notes) == 2
     assert "a.gguf: alpaca2, b.gguf: vicuna" in notes[0]
     assert "--question-format" in notes[1]
-    assert differences(plans[0], plans[0]) == ()
+    assert differences(*plans, exam=False) == notes[:1]
+    assert differences(plans[0], plans[0], exam=True) == ()
 
 
 def test_an_exam_needs_question_formats_and_a_talk_does_not(models: tuple[Path, Path, Path]) -> None:

@@ -38,7 +38,7 @@ def prepare(settings: CompareSettings) -> Prepared:
         ToolError: a model's file is damaged.
     """
     first, second = contenders(settings.models, exam=settings.sheet is not None)
-    notes = [*first.notes, *second.notes, *differences(first.plan, second.plan)]
+    notes = [*first.notes, *second.notes, *differences(first.plan, second.plan, exam=settings.sheet is not None)]
     together = fit_together(settings.models)
     if settings.sheet is None:
         return Prepared(tuple(dict.fromkeys(notes)), together)
