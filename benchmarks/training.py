@@ -12,6 +12,7 @@ of a row are the answer. Every way trains every row once, in a process of its ow
 - positions: the same batches, the loss on the answers alone. What that gains.
 - packed: rows packed into sequences of 1,536 tokens, the loss over all positions. What packing gains.
 - both: packed, the loss on the answers alone: `trainer fit` with training.packing.
+- grouped: batches of 4 rows of like length, the loss on the answers alone: `trainer fit` with training.batch_size = 4.
 - fit: one row at a time, the loss on the answers alone: `trainer fit` as its presets have it.
 - fit, twice: the same with gradient checkpointing, as the preset formosa has it.
 - trl, trl packed: TRL's SFTTrainer, where it is installed: its own batches of 8 padded to the longest, and its packing;
@@ -334,6 +335,9 @@ WAYS: dict[str, Callable[[list[list[int]], Path], Way]] = {
     "positions": lambda rows, folder: fitted(rows, folder, **{"training.batch_size": BATCH}),
     "packed": lambda rows, folder: plain(rows, folder, packed=True),
     "both": lambda rows, folder: fitted(rows, folder, **{"training.packing": "true"}),
+    "grouped": lambda rows, folder: fitted(
+        rows, folder, **{"training.batch_size": 4, "training.group_by_length": "true"}
+    ),
     "fit": fitted,
     "fit, twice": lambda rows, folder: fitted(rows, folder, **{"training.gradient_checkpointing": "true"}),
     "trl": lambda rows, folder: trl(rows, folder, packed=False),
