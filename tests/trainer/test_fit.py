@@ -388,7 +388,7 @@ def test_a_build_lock_dies_with_its_process(tmp_path: Path) -> None:
     program = (
         "import sys, time; from torch.utils import cpp_extension; from trainer import extensions\n"
         "extensions.use_locks_that_die_with_their_process()\n"
-        "assert cpp_extension.FileBaton(sys.argv[1]).try_acquire(); print('held', flush=True); time.sleep(600)"
+        "baton = cpp_extension.FileBaton(sys.argv[1]); assert baton.try_acquire(); print('held', flush=True); time.sleep(600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
