@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui.keys import chosen_keys
+from tui.lost_terminal import outlive_the_terminal
 from tui.screens.help import HelpScreen
 from tui.theme import NIGHT, THEMES
 from tui.words import APP_NAME, words
@@ -120,6 +121,7 @@ def run(app: HouseApp, close: Callable[[], bool]) -> int:
     Raises:
         Exception: what ended the app (raised when the terminal is itself again).
     """
+    outlive_the_terminal()
     try:
         app.run()
     finally:
