@@ -24,6 +24,7 @@ from tui.words import APP_NAME, words
 _THEME = "theme"
 # By name: Windows lacks SIGHUP. A shell reports 128 + the signal's number.
 _LEAVING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
+_SIGNALLED = 128
 
 
 class Preferences(Protocol):
@@ -76,7 +77,7 @@ class HouseApp(App[None]):
         """Restore the terminal when the signal arrives: its default action would leave it as it is."""
         # Windows has no such handlers, and threads other than the main one may not set them.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, lambda: self.exit(return_code=128 + number))
+            loop.add_signal_handler(number, lambda: self.exit(return_code=_SIGNALLED + number))
 
     def fail(self, error: Exception) -> None:
         """Leave: the command reports the error when the screen is gone."""
@@ -129,16 +130,17 @@ def run(app: HouseApp, close: Callable[[], bool]) -> int:
     if app.failure is not None:
         raise app.failure
     code = app.return_code or 0
-    if not gone:
+    if not gone or code > _SIGNALLED:  # a terminal that is gone may hold a thread of Textual's
         _leave_at_once(code)
     return code
 
 
 def _leave_at_once(code: int) -> None:
-    """End the process without the interpreter's shutdown.
+    """End the process without the interpreter's shutdown, which waits for threads.
 
-    A thread that is still inside llama.cpp would run on while its libraries are being torn down.
+    One that is still inside llama.cpp would run on while its libraries are being torn down.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            stream.flush()
     os._exit(code)

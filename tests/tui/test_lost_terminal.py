@@ -11,10 +11,13 @@ import termios
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from textual.drivers import linux_driver
 
-from tui.lost_terminal import LenientWriter
+from tui.lost_terminal import LenientWriter, outlive_the_terminal, resume_what_was_suspended
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,6 +45,19 @@ def test_who_writes_to_a_terminal_that_is_gone_does_not_wait() -> None:
     talker.join(20)
     assert not talker.is_alive()
     assert not writer.is_alive()
+
+
+@pytest.mark.parametrize(("suspended", "resumed"), [(True, 1), (False, 0)])
+def test_a_continued_program_starts_its_threads_again_only_if_it_stopped_them(suspended: bool, resumed: int) -> None:
+    driver = SimpleNamespace(_auto_restart=True, _must_signal_resume=suspended, resume_application_mode=Mock())
+    resume_what_was_suspended(driver, 18, None)
+    assert driver.resume_application_mode.call_count == resumed
+
+
+def test_the_screens_of_a_process_use_both() -> None:
+    outlive_the_terminal()
+    assert linux_driver.WriterThread is LenientWriter
+    assert linux_driver.LinuxDriver._sigcont_application is resume_what_was_suspended
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.4, 1.5])
