@@ -99,7 +99,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_nothing_that_is_painted_while_a_model_loads_is_lost(large: Path, tmp_path: Path) -> None:
     with Terminal(tmp_path / "s", 80, 45) as terminal:
         terminal.start(str(large), module="tests.tui.loading_rows")
-        terminal.wait(lambda: "loaded" in terminal.screen() and "row 39 painted" in terminal.screen())
+        terminal.wait(lambda: "loaded" in terminal.screen() and "row 39 painted" in terminal.screen(), 60)
         lines = [line.strip() for line in terminal.screen().splitlines()]
         assert lines[:ROWS] == [f"row {row} painted" for row in range(ROWS)]
         assert not any("llama" in line or "ggml" in line for line in lines)
