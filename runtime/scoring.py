@@ -84,12 +84,12 @@ class EngineScorer:
         longest = number = 0
         total = sum(map(len, buckets))
         for bucket in buckets:
-            shared = shared_passages(bucket.values())
+            ask = self._asking(bucket)
             for key, question in bucket.items():
                 if not self._on_measure(number / total):
                     raise ToolError("the run was given up")
                 number += 1
-                requests = self._asker.requests(question, self._debias[key], shared=question.passage in shared)
+                requests = ask(key)
                 length = max(request.length for request in requests)
                 if length > self._engine.context_limit:
                     self.too_long[key] = self._reason(question, length)
@@ -102,14 +102,15 @@ class EngineScorer:
             self._engine.reserve(longest)
             self._reserved = longest
 
+    def _asking(self, bucket: Bucket) -> Callable[[str], tuple[ScoreRequest, ...]]:
+        """What makes the requests of a bucket's questions, by key: which passages are shared depends on the bucket."""
+        shared = shared_passages(bucket.values())
+        return lambda key: self._asker.requests(bucket[key], self._debias[key], shared=bucket[key].passage in shared)
+
     def _bucket(self, bucket: Bucket, done: Collection[str]) -> Iterator[tuple[str, Result]]:
         keys = [key for key in bucket if key not in self.too_long]
-        shared = shared_passages(bucket.values())
-        rows = [
-            self._ready.pop(key, ())
-            or self._asker.requests(bucket[key], self._debias[key], shared=bucket[key].passage in shared)
-            for key in keys
-        ]
+        ask = self._asking(bucket)
+        rows = [self._ready.pop(key, ()) or ask(key) for key in keys]
         for pack in packs(rows, self._engine.pack_tokens):
             missing = {keys[index] for index in pack if keys[index] not in done}
             if missing:
