@@ -28,7 +28,7 @@ COPIED = (
     "LICENSE*",
     "USE_POLICY*",
 )
-"""What goes along with the weights. A tokenizer.json does not: it holds a vocabulary of its own."""
+"""What goes along with the weights. A tokenizer.json does not: it holds the vocabulary of these weights alone."""
 WRITTEN = ("config.json", "model.safetensors", "model-*.safetensors", INDEX_FILE, *COPIED)
 """Names of everything that `write_folder` may write."""
 

@@ -106,13 +106,18 @@ class SentencePieceTokenizer:
 def _added_tokens(folder: Path) -> dict[str, int]:
     """Special tokens that the folder adds after the SentencePiece pieces, by text."""
     added: dict[str, int] = {}
-    config = _json(folder / "tokenizer_config.json")
+    config = read_json(folder / "tokenizer_config.json")
     for id_, token in config.get("added_tokens_decoder", {}).items():
         added[token["content"] if isinstance(token, dict) else str(token)] = int(id_)
-    return added | {token: int(id_) for token, id_ in _json(folder / "added_tokens.json").items()}
+    return added | {token: int(id_) for token, id_ in read_json(folder / "added_tokens.json").items()}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The table in a JSON file, empty where there is no such file.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

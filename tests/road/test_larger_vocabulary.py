@@ -122,6 +122,17 @@ def test_trainer_sentencepiece_and_llama_cpp_cut_every_text_alike(road: Path, ki
         engine.close()
 
 
+def test_autotokenizer_opens_every_folder_and_cuts_alike(road: Path) -> None:
+    from transformers import AutoTokenizer
+
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(road / "base2" / "tokenizer.model"))
+    held_out = [json.loads(line)["text"] for line in (road / "data" / "validation.jsonl").open(encoding="utf-8")]
+    texts = [*held_out, *sentences(100, seed=5), " ས་ "]
+    for name in ("base2", "base3", "adapter"):
+        tokenizer = AutoTokenizer.from_pretrained(road / name)
+        assert [tokenizer.encode(text, add_special_tokens=False) for text in texts] == pieces.encode(texts), name
+
+
 @pytest.mark.parametrize("kind", ["f16", "q4_0"])
 def test_the_export_verifies(road: Path, kind: str) -> None:
     told = done("exporter", "verify", road / f"{kind}.gguf", "--base", road / "base3", "--adapter", road / "adapter")

@@ -18,9 +18,10 @@ from trainer.tokenizer import TOKENIZER_FILE
 from trainer.vocab.candidates import learn
 from trainer.vocab.corpus import Corpus, Counts
 from trainer.vocab.extension import Extension
+from trainer.vocab.fast_tokenizer import TOKENIZER_JSON, Agreement, agreement, write_fast_tokenizer
 from trainer.vocab.grown import Base
 from trainer.vocab.lengths import Lengths, measure
-from trainer.vocab.model_file import open_model
+from trainer.vocab.model_file import ModelFile
 from trainer.vocab.reachable import reachable_extension
 
 REPORT_FILE = "vocabulary.json"
@@ -67,7 +68,7 @@ def extend_base(options: VocabOptions, say: Say) -> tuple[dict[str, Any], bool]:
     given = parse_columns(options.columns)
     sources = open_sources([(path, None) for path in options.corpus], options.format, given, options.encoding)
     fingerprint = _fingerprint(options, base.identity["sha256"], [source.sha256 for source in sources])
-    recorded, own = _recorded(options.output), (*WRITTEN, REPORT_FILE)
+    recorded, own = _recorded(options.output), (*WRITTEN, TOKENIZER_JSON, REPORT_FILE)
     if output_is_done(options.output, recorded=recorded, wanted=fingerprint, overwrite=options.overwrite, own=own):
         return _read_report(options.output), False
     corpus = Corpus(sources, options.split_on)
@@ -81,22 +82,27 @@ def extend_base(options: VocabOptions, say: Say) -> tuple[dict[str, Any], bool]:
     found, extended = reachable_extension(learnt, base.model, base.filling, options.size)
     if not found.texts:
         raise ConfigError("the corpus gives no piece that the base does not have already", hint="give more text")
-    lengths = measure(corpus.held_out(), base.model.processor, open_model(extended))
-    report = {
-        **_report(options, counts, len(learnt.pieces), found, lengths),
-        "pieces": {"before": base.model.pieces, "after": base.kept + len(found.texts)},
-        "rows": {"before": base.rows, "after": base.rows_with(len(found.texts))},
-        "base": base.identity,
-        "fingerprint": fingerprint,
-    }
     with staged_folder(options.output) as staged:
         (staged / TOKENIZER_FILE).write_bytes(extended)
+        grown, held_out = ModelFile.read(staged / TOKENIZER_FILE), corpus.held_out()
+        write_fast_tokenizer(staged, base.folder, grown)
+        lengths = measure(held_out, base.model.processor, grown.processor)
+        agreed = agreement(staged, grown, held_out)
+        report = {
+            **_report(options, counts, len(learnt.pieces), found, lengths, agreed),
+            "pieces": {"before": base.model.pieces, "after": base.kept + len(found.texts)},
+            "rows": {"before": base.rows, "after": base.rows_with(len(found.texts))},
+            "base": base.identity,
+            "fingerprint": fingerprint,
+        }
         base.write_grown(staged, found.texts)
         (staged / REPORT_FILE).write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return report, True
 
 
-def _report(options: VocabOptions, counts: Counts, learnt: int, found: Extension, lengths: Lengths) -> dict[str, Any]:
+def _report(
+    options: VocabOptions, counts: Counts, learnt: int, found: Extension, lengths: Lengths, agreed: Agreement
+) -> dict[str, Any]:
     return {
         "type": options.kind,
         "split_on": options.split_on,
@@ -113,6 +119,7 @@ def _report(options: VocabOptions, counts: Counts, learnt: int, found: Extension
         "tokens_per_character": {
             "before": lengths.before / lengths.characters, "after": lengths.after / lengths.characters
         },
+        "transformers": asdict(agreed),
     }  # fmt: skip
 
 
@@ -125,6 +132,7 @@ def _fingerprint(options: VocabOptions, base: str, corpus: list[str]) -> str:
 def _recorded(output: Path) -> str | None:
     """What the folder says it was made from; None where it is no grown base, or not whole any more."""
     try:
+        json.loads((output / TOKENIZER_JSON).read_bytes())
         for path in weight_files(output):
             check_safetensors(path)
         return str(_read_report(output)["fingerprint"])

@@ -19,12 +19,12 @@ from configs.errors import ConfigError, require
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
-NORMAL, CONTROL = 1, 3
-"""Types of a piece: text, and what no text becomes."""
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
+"""Types of a piece: text, what stands for the rest, what no text becomes, text never joined with other, a byte."""
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _TEXT, _SCORE, _TYPE = 1, 2, 3
 _VOCAB_SIZE, _MODEL_TYPE, _WHITESPACE_IS_SUFFIX = 4, 3, 24
-_CHARACTER_MAP, _REMOVE_EXTRA_WHITESPACES = 2, 4
+_CHARACTER_MAP, _DUMMY_PREFIX, _REMOVE_EXTRA_WHITESPACES = 2, 3, 4
 _BPE = 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _PLACEHOLDER = -1e8
@@ -48,6 +48,10 @@ class ModelFile:
     processor: SentencePieceProcessor
     removes_spaces: bool
     """Whether it takes runs of spaces for one."""
+    begins_with_space: bool
+    """Whether it puts a space before every text."""
+    types: Sequence[int]
+    """Of every piece."""
 
     @classmethod
     def read(cls, path: Path) -> ModelFile:
@@ -69,7 +73,14 @@ class ModelFile:
             raise ConfigError(
                 f"{path} rewrites text before it cuts it, which llama.cpp would not", hint="take another base"
             )
-        return cls(data, processor, bool(normalizer.get(_REMOVE_EXTRA_WHITESPACES, 1)))
+        pieces = (dict(_fields(value)) for field, value in fields if field == _PIECES and isinstance(value, bytes))
+        return cls(
+            data,
+            processor,
+            removes_spaces=bool(normalizer.get(_REMOVE_EXTRA_WHITESPACES, 1)),
+            begins_with_space=bool(normalizer.get(_DUMMY_PREFIX, 1)),
+            types=tuple(int(piece.get(_TYPE, NORMAL)) for piece in pieces),
+        )
 
     @property
     def pieces(self) -> int:

@@ -34,6 +34,19 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         f"          {report['shorter']:.1%} shorter; single bytes among the tokens: "
         f"{_share(held['byte_tokens_before'], held['before'])} -> {_share(held['byte_tokens_after'], held['after'])}"
     )
+    yield from _beside_transformers(report["transformers"])
+
+
+def _beside_transformers(agreed: dict[str, int]) -> Iterator[str]:
+    sentences, drawn = agreed["sentences_otherwise"], agreed["drawn_otherwise"]
+    texts = f"{agreed['drawn']:,} texts of random pieces"
+    if not sentences + drawn:
+        yield f"opened    by AutoTokenizer, which cuts these sentences and {texts} as SentencePiece does"
+        return
+    yield f"opened    by AutoTokenizer, which cuts {sentences:,} of these sentences and {drawn:,} of {texts} otherwise"
+    yield "          than SentencePiece does; the trainer and llama.cpp keep to tokenizer.model"
+    if agreed["tied"]:
+        yield f"          ({agreed['tied']:,} pieces have a score that others have too, as no tokenizer.json can say)"
 
 
 def _share(part: int, whole: int) -> str:

@@ -117,8 +117,10 @@ def test_the_folder_is_complete_and_without_a_stale_vocabulary(tiny_base: Path, 
     extend(corpus, base, tmp_path / "b", "--size", 100)
     assert {path.name for path in (tmp_path / "b").iterdir()} == {
         "LICENSE", "config.json", "generation_config.json", "model.safetensors", "prompt_format.toml",
-        "tokenizer.model", "tokenizer_config.json", "vocabulary.json",
+        "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocabulary.json",
     }  # fmt: skip
+    written = json.loads((tmp_path / "b" / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert len(written) == pieces_of(tmp_path / "b").vocab_size()
     assert (tmp_path / "b" / "model.safetensors").stat().st_mode & 0o044 == 0o044
 
 
