@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from trainer.datasets.kinds import parse_columns
 from trainer.datasets.sources import check_given, open_sources
 from trainer.rewritten import WRITTEN
 from trainer.tokenizer import TOKENIZER_FILE
-from trainer.vocab.candidates import learn
+from trainer.vocab.candidates import Learnt, learn
 from trainer.vocab.corpus import Corpus, Counts
 from trainer.vocab.extension import Extension
 from trainer.vocab.fast_tokenizer import TOKENIZER_JSON, Agreement, agreement, write_fast_tokenizer
@@ -25,6 +26,9 @@ from trainer.vocab.model_file import ModelFile
 from trainer.vocab.reachable import reachable_extension
 
 REPORT_FILE = "vocabulary.json"
+
+_ENOUGH = 0.9
+"""Share of `--size`: for the rest of it the corpus is not learnt from once more."""
 
 Say = Callable[[str], None]
 
@@ -62,6 +66,8 @@ def extend_base(options: VocabOptions, say: Say) -> tuple[dict[str, Any], bool]:
     """
     if options.size < 1 or options.sample_mb < 1:
         raise ConfigError("--size and --sample-mb: expected a number above 0")
+    if any(unicodedata.category(sign) == "Cs" for sign in options.split_on):
+        raise ConfigError("--split-on: expected characters, in UTF-8")
     base = Base.open(options.model)
     if options.output.resolve() == base.folder.resolve():
         raise ConfigError(f"--output {options.output} is the base itself", hint="name another folder")
@@ -75,11 +81,7 @@ def extend_base(options: VocabOptions, say: Say) -> tuple[dict[str, Any], bool]:
     check_given(sources, given)
     counts = corpus.counts
     say(f"{counts.sentences:,} sentences, {counts.characters:,} characters in {counts.texts:,} texts")
-    learnt = learn(
-        lambda: corpus.training(options.sample_mb * 1_000_000), base.model,
-        kind=options.kind, size=options.size, split_on=options.split_on,
-    )  # fmt: skip
-    found, extended = reachable_extension(learnt, base.model, base.filling, options.size)
+    learnt, found, extended = _enough(options, corpus, base, say)
     if not found.texts:
         raise ConfigError("the corpus gives no piece that the base does not have already", hint="give more text")
     with staged_folder(options.output) as staged:
@@ -89,7 +91,7 @@ def extend_base(options: VocabOptions, say: Say) -> tuple[dict[str, Any], bool]:
         lengths = measure(held_out, base.model.processor, grown.processor)
         agreed = agreement(staged, grown, held_out)
         report = {
-            **_report(options, counts, len(learnt.pieces), found, lengths, agreed),
+            **_report(options, counts, learnt, found, lengths, agreed),
             "pieces": {"before": base.model.pieces, "after": base.kept + len(found.texts)},
             "rows": {"before": base.rows, "after": base.rows_with(len(found.texts))},
             "base": base.identity,
@@ -100,14 +102,41 @@ def extend_base(options: VocabOptions, say: Say) -> tuple[dict[str, Any], bool]:
     return report, True
 
 
+def _enough(options: VocabOptions, corpus: Corpus, base: Base, say: Say) -> tuple[Learnt, Extension, bytes]:
+    """(pieces that were learnt, those to append, the extended model): so many that `--size` are new, or all there are.
+
+    Raises:
+        ConfigError: the size does not even hold the corpus's new characters.
+    """
+    known = corpus.alphabet & (base.model.normal_pieces().keys() | {" "})
+    if (new := len(corpus.alphabet - known)) > options.size:
+        raise ConfigError(
+            f"--size {options.size:,} does not hold the {new:,} different characters of the corpus that the base lacks",
+            hint="raise it",
+        )
+    wanted = options.size + len(known)
+    while True:
+        learnt = learn(
+            lambda: corpus.training(options.sample_mb * 1_000_000), base.model,
+            # Of so many characters no more pieces can be made.
+            kind=options.kind, size=min(wanted, corpus.counts.characters), split_on=options.split_on,
+        )  # fmt: skip
+        found, extended = reachable_extension(learnt, base.model, base.filling, options.size)
+        if learnt.is_all or len(found.texts) >= options.size * _ENOUGH:
+            return learnt, found, extended
+        wanted *= 2
+        say(f"{len(found.texts):,} of {len(learnt.pieces):,} pieces are new: learning more of them")
+
+
 def _report(
-    options: VocabOptions, counts: Counts, learnt: int, found: Extension, lengths: Lengths, agreed: Agreement
+    options: VocabOptions, counts: Counts, learnt: Learnt, found: Extension, lengths: Lengths, agreed: Agreement
 ) -> dict[str, Any]:
     return {
         "type": options.kind,
         "split_on": options.split_on,
         "size": options.size,
-        "learnt": learnt,
+        "learnt": len(learnt.pieces),
+        "all_learnt": learnt.is_all,
         "new": len(found.texts),
         "known": found.known,
         "intermediates": list(found.intermediates),

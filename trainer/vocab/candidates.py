@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.errors import ConfigError, ToolError, require
+from configs.errors import ToolError, require
 from trainer.vocab.corpus import MOST_CHARACTERS
 from trainer.vocab.model_file import ModelFile, open_model
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _CUT = "\x01"
 """Marks the places that no piece may reach across; no text holds it (control characters are removed from texts)."""
-_TOO_SMALL = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 _UTF8_BYTES = 4
 _SEEDS_PER_PIECE = 4
 
@@ -32,6 +31,8 @@ class Learnt:
     """The most useful first; the single characters are where SentencePiece puts them."""
     ranks: dict[str, int]
     """BPE pieces that unigram ones were chosen from: the parts of each are among them. Empty for BPE."""
+    is_all: bool
+    """Whether the corpus gives no more."""
 
 
 def learn(sentences: Callable[[], Iterable[str]], base: ModelFile, *, kind: str, size: int, split_on: str) -> Learnt:
@@ -43,14 +44,15 @@ def learn(sentences: Callable[[], Iterable[str]], base: ModelFile, *, kind: str,
     Args:
         sentences: gives the sentences to learn from, each time it is called.
         kind: `bpe` or `unigram`.
-        size: most pieces to learn. Fewer come out where the corpus does not give so many.
+        size: most pieces to learn, at least as many as there are characters. Fewer come out where the corpus does not
+            give so many.
         split_on: characters after which a piece ends.
 
     Returns:
         The pieces, and by which ranks missing parts of them are to be chosen.
 
     Raises:
-        ConfigError: `size` does not even hold the corpus's characters.
+        ToolError: SentencePiece cannot.
     """
     cut = re.compile(rf"(?<=[{re.escape(split_on)}])") if split_on else None
 
@@ -59,7 +61,8 @@ def learn(sentences: Callable[[], Iterable[str]], base: ModelFile, *, kind: str,
 
     options = {"remove_extra_whitespaces": base.removes_spaces, "pretokenization_delimiter": _CUT if cut else ""}
     if kind == "bpe":
-        return Learnt(_pieces(_train(texts(), size, model_type="bpe", **options)), {})
+        pieces = _pieces(_train(texts(), size, model_type="bpe", **options))
+        return Learnt(pieces, {}, is_all=len(pieces) < size)
     seeds = _pieces(_train(texts(), size * _SEEDS_PER_PIECE, model_type="bpe", **options))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "seeds.tsv"
@@ -67,7 +70,7 @@ def learn(sentences: Callable[[], Iterable[str]], base: ModelFile, *, kind: str,
         ranked = (f"{seed}\t{1 + len(seeds) * 10 // rank}\n" for rank, seed in enumerate(seeds, 1) if "\t" not in seed)
         path.write_text("".join(ranked), encoding="utf-8", newline="\n")
         pieces = _pieces(_train(texts(), size, model_type="unigram", seed_sentencepieces_file=str(path), **options))
-    return Learnt(pieces, {seed: rank for rank, seed in enumerate(seeds)})
+    return Learnt(pieces, {seed: rank for rank, seed in enumerate(seeds)}, is_all=len(pieces) < size)
 
 
 def _pieces(model: SentencePieceProcessor) -> list[str]:
@@ -97,9 +100,5 @@ def _train(sentences: Iterable[str], size: int, **options: Any) -> SentencePiece
             **options,
         )
     except RuntimeError as error:
-        if found := _TOO_SMALL.search(str(error)):
-            raise ConfigError(
-                f"--size {size} does not hold the {found[1]} different characters of the corpus", hint="raise it"
-            ) from error
         raise ToolError(f"SentencePiece cannot learn from this corpus: {' '.join(str(error).split())}") from error
     return open_model(written.getvalue())

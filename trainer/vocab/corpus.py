@@ -53,10 +53,13 @@ class Corpus:
         self._wording = Wording.of(sorted({source.kind for source in sources}), "alpaca2", "", "")
         self._space = re.compile(rf"[\s{re.escape(split_on)}]")
         self.counts = Counts()
+        characters: set[str] = set()
         lowest, highest = _HASH_END, -1
         for sentence in self._sentences(self.counts):
             here = _hash(sentence)
             lowest, highest = min(lowest, here), max(highest, here)
+            characters.update(sentence)
+        self.alphabet = frozenset(characters)
         if not self.counts.sentences:
             reason = f": {self.counts.first_reason}" if self.counts.first_reason else ""
             raise ConfigError(f"the corpus holds no text{reason}")

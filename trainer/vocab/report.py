@@ -13,7 +13,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     pieces, rows, held = report["pieces"], report["rows"], report["held_out"]
     yield f"pieces    {pieces['before']:,} -> {pieces['after']:,}; rows {rows['before']:,} -> {rows['after']:,}"
     yield f"learnt    {report['learnt']:,} ({report['type']}), {report['known']:,} of them known before"
-    if report["learnt"] < report["size"]:
+    if report["all_learnt"] and report["new"] < report["size"]:
         yield f"          the corpus gives no more than that: --size {report['size']:,} was more than it holds"
     if report["beyond_size"]:
         yield f"          {report['beyond_size']:,} left out: --size was reached"

@@ -127,6 +127,33 @@ def test_size_is_cut_to_what_the_corpus_gives_and_said(tiny_base: Path, tmp_path
     assert not (tmp_path / "b3").exists()
 
 
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_no_size_is_too_large(kind: str, tiny_base: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("\n".join(sentences(20)), encoding="utf-8")
+    code, out, err = run_vocab(tmp_path / "c.txt", tiny_base, tmp_path / "b", "--size", 10**20, "--type", kind)
+    assert code == 0, err
+    assert f"--size {10**20:,} was more than it holds" in out
+
+
+def test_pieces_that_the_base_has_do_not_count(tiny_base: Path, tmp_path: Path) -> None:
+    known = [text for question in tiny.questions(200) for text in (question.passage, question.question)]
+    (tmp_path / "c.txt").write_text("\n".join([*known * 3, *sentences(60)]), encoding="utf-8")
+    report = extend(tmp_path / "c.txt", tiny_base, tmp_path / "b", "--size", 120)
+    assert report["known"] > 60
+    assert 108 <= report["new"] <= 120
+    new = {char for text in sentences(60) for char in text}
+    assert len(new) < len({char for text in known for char in text})
+    report = extend(tmp_path / "c.txt", tiny_base, tmp_path / "b2", "--size", len(new))
+    assert report["new"] == len(new)
+    code, _, err = run_vocab(tmp_path / "c.txt", tiny_base, tmp_path / "b3", "--size", len(new) - 1)
+    assert (code, f"{len(new)} different characters" in err) == (2, True)
+
+
+def test_split_on_takes_characters_alone(tiny_base: Path, corpus: Path, tmp_path: Path) -> None:
+    code, _, err = run_vocab(corpus, tiny_base, tmp_path / "b", "--split-on", "\udcff")
+    assert (code, "--split-on" in err) == (2, True)
+
+
 def test_no_line_is_too_long_and_none_is_left_out(tiny_base: Path, tmp_path: Path) -> None:
     syllable, rare = "གནས་", "ལྷག་"
     words = [syllable] * 3000 + [rare] * 30 + [syllable] * 3000
