@@ -244,5 +244,6 @@ def _print_fitted(output: Path, *, as_json: bool) -> None:
     if result["accuracy"] is not None:
         told += f", accuracy {result['accuracy']:.1%} on {result['evaluation_rows']} rows"
     if result["perplexity"] is not None:
-        told += f", perplexity {result['perplexity']:.2f} on {result['token_rows']} other rows"
+        told += f", perplexity {result['perplexity']:.2f} and token accuracy {result['token_accuracy']:.1%}"
+        told += f" on {result['token_rows']} other rows"
     print(told)

@@ -289,6 +289,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
             note += f", accuracy {self.last_score.accuracy:.1%}"
         if self.last_tokens:
             note += f", validation perplexity {self.last_tokens.perplexity:.2f}"
+            note += f", token accuracy {self.last_tokens.accuracy:.1%}"
         note += f", {self.tokens_per_second():,.0f} tokens/s, {self.peak_memory() / (1 << 30):.1f} GiB"
         self.reporter.progress(self.state.global_step, self.state.max_steps, note)
 

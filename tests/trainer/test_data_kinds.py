@@ -70,4 +70,5 @@ def test_every_example_is_trained_on(name: str, tiny_base: Path, tmp_path: Path)
     assert any(measured <= line.keys() for line in steps)
     result = json.loads((output / "training.json").read_text(encoding="utf-8"))["result"]
     assert (result["accuracy"] is None) == (KINDS[name] != "exam")
-    assert ("perplexity" in out) == (KINDS[name] != "exam")
+    for told in ("perplexity", "token accuracy"):
+        assert (told in out) == (told in err) == (KINDS[name] != "exam")
