@@ -38,7 +38,8 @@ class SentencePieceTokenizer:
             raise ConfigError(f"{folder} has no {TOKENIZER_FILE}", hint="copy it there from the original model")
         sentencepiece = require("sentencepiece", "train")
         try:
-            processor = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+            # Of no bytes SentencePiece makes an object without a model, which talks to stderr.
+            processor = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes() or b"\0")
         except RuntimeError as error:
             raise ConfigError(f"{path} is not a SentencePiece model") from error
         return cls(processor, _added_tokens(folder))
@@ -106,10 +107,12 @@ class SentencePieceTokenizer:
 def _added_tokens(folder: Path) -> dict[str, int]:
     """Special tokens that the folder adds after the SentencePiece pieces, by text."""
     added: dict[str, int] = {}
-    config = read_json(folder / "tokenizer_config.json")
-    for id_, token in config.get("added_tokens_decoder", {}).items():
-        added[token["content"] if isinstance(token, dict) else str(token)] = int(id_)
-    return added | {token: int(id_) for token, id_ in read_json(folder / "added_tokens.json").items()}
+    try:
+        for id_, token in (read_json(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}).items():
+            added[token["content"] if isinstance(token, dict) else str(token)] = int(id_)
+        return added | {token: int(id_) for token, id_ in read_json(folder / "added_tokens.json").items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"the added tokens of {folder} are damaged", hint="copy its JSON files again") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -81,6 +81,8 @@ def extend_base(options: VocabOptions, say: Say) -> tuple[dict[str, Any], bool]:
     check_given(sources, given)
     counts = corpus.counts
     say(f"{counts.sentences:,} sentences, {counts.characters:,} characters in {counts.texts:,} texts")
+    if absent := sorted(set(options.split_on) - corpus.alphabet):
+        say(f"--split-on: {', '.join(map(repr, absent))} stands nowhere in the corpus")
     learnt, found, extended = _enough(options, corpus, base, say)
     if not found.texts:
         raise ConfigError("the corpus gives no piece that the base does not have already", hint="give more text")

@@ -190,6 +190,8 @@ def test_a_disk_that_is_full_leaves_nothing(
         ("no head", 2, "lm_head.weight"),
         ("integers", 2, "F64"),
         ("bias", 2, "lm_head.bias"),
+        ("empty vocabulary", 2, "is not a SentencePiece model"),
+        ("added tokens", 2, "added tokens"),
     ],
 )
 def test_a_base_that_cannot_grow_is_refused(
@@ -206,6 +208,10 @@ def test_a_base_that_cannot_grow_is_refused(
     elif damage == "truncated":
         path = base / "model.safetensors"
         path.write_bytes(path.read_bytes()[:-10])
+    elif damage == "empty vocabulary":
+        (base / "tokenizer.model").write_bytes(b"")
+    elif damage == "added tokens":
+        (base / "tokenizer_config.json").write_text('{"added_tokens_decoder": [3]}', encoding="utf-8")
     elif damage == "other size":
         (base / "config.json").write_text(json.dumps(config(base) | {"vocab_size": 700}), encoding="utf-8")
     else:

@@ -152,6 +152,9 @@ def test_pieces_that_the_base_has_do_not_count(tiny_base: Path, tmp_path: Path) 
 def test_split_on_takes_characters_alone(tiny_base: Path, corpus: Path, tmp_path: Path) -> None:
     code, _, err = run_vocab(corpus, tiny_base, tmp_path / "b", "--split-on", "\udcff")
     assert (code, "--split-on" in err) == (2, True)
+    code, _, err = run_vocab(corpus, tiny_base, tmp_path / "b", "--split-on", "་|", "--size", 100)
+    assert code == 0, err
+    assert "--split-on: '|' stands nowhere in the corpus" in err
 
 
 def test_no_line_is_too_long_and_none_is_left_out(tiny_base: Path, tmp_path: Path) -> None:
