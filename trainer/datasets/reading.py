@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from configs.records import Table, json_decoder, read_table
 STREAMED = (".txt", ".jsonl", ".json")
 _CHUNK = 1 << 20
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*")
+_LONGEST_PART = 16
+"""Characters that a number's rest, a word such as `false` or an escape may have: where a text ends in one, the fault is
+told where it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +125,26 @@ def _array_items(file: TextIO, path: Path) -> Iterator[Record]:
             value, end = decode(buffer, at)
             end = _filled(buffer, end)
             if buffer[end : end + 1] not in (",", "]"):  # at the buffer's end it is seen once more is read
-                raise ValueError(f"after record {number + 1} it does not go on")
+                raise json.JSONDecodeError("it does not go on behind it", buffer, end)
         except (ValueError, RecursionError) as error:
-            more = file.read(max(_CHUNK, len(buffer)))
+            more = file.read(max(_CHUNK, len(buffer))) if _may_be_cut(error, buffer) else ""
             if not more:
-                raise ConfigError(f"{path} is not valid JSON: {error}") from error
+                told = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+                raise ConfigError(f"{path} is not valid JSON: record {number + 1}: {told}") from error
             buffer, at = buffer[at:] + more, 0
             at = _filled(buffer, at)
             continue
         number += 1
         yield _record(value, number)
         at = _filled(buffer, end + 1) if buffer[end] == "," else end
+
+
+def _may_be_cut(error: Exception, buffer: str) -> bool:
+    """Whether the item may be whole once more is read. Of a broken one the rest of the file would be read in vain."""
+    if not isinstance(error, json.JSONDecodeError):  # a field that stands twice, lists too deep
+        return False
+    is_open = error.msg.startswith("Unterminated string")
+    return is_open or error.pos >= len(buffer.rstrip()) - _LONGEST_PART
 
 
 def _filled(text: str, at: int) -> int:
