@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from configs import encodings
 from configs.errors import ConfigError
 from tests import tiny
 from trainer.datasets import reading
@@ -301,6 +303,25 @@ def test_text_in_other_encodings_is_read(encoding: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{text}\n\n  \n{text}完\n", encoding=encoding)
     prepared(tmp_path / "data", tmp_path / "a.txt")
     assert [row["text"] for row in rows(tmp_path / "data")] == [text, text + "完"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "cp950", "utf-16"])
+def test_no_encoding_has_the_whole_file_in_memory(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encodings, "_SAMPLE_BYTES", 10_000)
+    path = tmp_path / "a.txt"
+    with path.open("w", encoding=encoding) as file:
+        file.writelines(f"{number}天地玄黃宇宙洪荒" * 100 + "\n" for number in range(500))
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in reading.open_source(path).records())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (count, size > 800_000) == (500, True)
+    assert peak < size / 4
 
 
 def test_sources_are_mixed_by_weight_and_counted(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from configs.encodings import decode_file
+from configs.encodings import find_encoding
 from configs.errors import ConfigError
 from configs.records import Table, json_decoder, read_table
 
@@ -154,19 +153,9 @@ def _filled(text: str, at: int) -> int:
 
 
 def _encoding(path: Path, named: str) -> tuple[str, str]:
-    """(encoding, note on it): UTF-8 where the whole file, read in pieces, is that; else what `decode_file` takes."""
-    if named:
-        return named, ""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(_CHUNK):
-                decoder.decode(piece)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        decoded = decode_file(path)
-        return decoded.encoding, decoded.note
-    return "utf-8-sig", ""
+    """(encoding, note on it); UTF-8 with a mark or without."""
+    found, note = (named, "") if named else find_encoding(path)
+    return "utf-8-sig" if found == "utf-8" and not named else found, note
 
 
 @contextmanager
