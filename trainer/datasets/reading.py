@@ -1,4 +1,4 @@
-"""Records of a file, one after another: jsonl, json and txt stream, so that a corpus need not fit in memory."""
+"""Records of a file, one after another: jsonl, json, txt and saved datasets stream: no corpus need fit in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 from configs.encodings import find_encoding
 from configs.errors import ConfigError
-from configs.records import Table, json_decoder, read_table
+from configs.records import EXCEL, TEXT, Table, json_decoder, read_table
+from trainer.datasets.saved import SUFFIXES, is_saved, saved_rows
 
 STREAMED = (".txt", ".jsonl", ".json")
 _CHUNK = 1 << 20
@@ -53,8 +54,13 @@ def open_source(path: Path, encoding: str = "") -> SourceFile:
     Raises:
         ConfigError: it is missing, of an unknown kind, damaged or empty.
     """
+    if is_saved(path):
+        return _streamed(path, lambda: (Record(number, cells) for number, cells in enumerate(saved_rows(path), 1)), "")
     if not path.is_file():
         raise ConfigError(f"{path} is a folder" if path.is_dir() else f"{path} does not exist", hint="name a sheet")
+    if path.suffix.lower() not in (*STREAMED, *TEXT, *EXCEL):
+        known = ", ".join(suffix[1:] for suffix in (*EXCEL, *TEXT, *STREAMED, *SUFFIXES))
+        raise ConfigError(f"{path} is none of {known}", hint="save it as one of these")
     if path.suffix.lower() not in STREAMED:
         table = read_table(path, encoding=encoding)
         rows = table.rows
@@ -69,6 +75,10 @@ def open_source(path: Path, encoding: str = "") -> SourceFile:
         with _opened(path, encoding) as file:
             yield from parse(file)
 
+    return _streamed(path, records, note)
+
+
+def _streamed(path: Path, records: Callable[[], Iterator[Record]], note: str) -> SourceFile:
     first = next((record for record in records() if record.cells), None)
     if first is None:
         error = next((record.error for record in records()), "")
