@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configs import encodings
+from configs import encodings, entity
 from configs.errors import ConfigError
 from tests import tiny
 from trainer.datasets import reading
@@ -344,6 +344,25 @@ def test_entities_are_counted_in_the_rows_that_are_taken(tmp_path: Path) -> None
     two = jsonl(tmp_path / "b.jsonl", *({"text": f"乙{number}"} for number in range(3)))
     meta = prepared(tmp_path / "data", f"{one}=1", f"{two}=1")
     assert (meta["train"], meta["entities"]) == (6, {"人名": 3})
+
+
+def test_entity_texts_are_split_by_the_texts_whatever_words_stand_around_them(tmp_path: Path) -> None:
+    wording = (Path(entity.__file__).parent / "entities" / "msra.toml").read_text(encoding="utf-8")
+    wording = wording.replace(
+        "文本：{{ text }}", "文本：{{ text }}\n" + "請把上面文章裡所有的人名地名和機構名都列出來" * 4
+    )
+    (tmp_path / "words.toml").write_text(wording.replace('"msra"', '"mine"'), encoding="utf-8")
+    start = "這一篇文章開頭的五十個字都一樣而且很長很長" * 3
+    texts = [*(f"{number}甲在台北" for number in range(18)), *(f"{start}{number}" for number in range(2))]
+    path = jsonl(tmp_path / "a.jsonl", *({"text": text, "entity_list": []} for text in texts))
+    code, out, err = prepare(
+        path, "--output", tmp_path / "data", "--question-format", tmp_path / "words.toml", "--validation", 0.3, "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["validation"] == 6
+    sides = [[start in row["messages"][0]["content"] for row in rows(tmp_path / "data", name)].count(True)
+             for name in ("train", "validation")]  # fmt: skip
+    assert sorted(sides) == [0, 2]
 
 
 def test_kinds_are_mixed_and_duplicates_found_across_files(tmp_path: Path) -> None:

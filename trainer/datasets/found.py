@@ -37,6 +37,8 @@ class Found:
     tallies: Mapping[str, int] = field(default_factory=dict)
     """What was noticed, to be added up over all rows: `labels_normalised`, `blank_options`, `turns_cut`."""
     entity_types: tuple[str, ...] = ()
+    text: str = ""
+    """The text that the row is about, where its question has words of its own around it."""
 
 
 def exam_rows(sheet: Sheet, question_format: QuestionFormat) -> Iterator[Found]:
@@ -157,7 +159,7 @@ def _entities(cells: Mapping[str, Any], id_: str, entity_format: EntityFormat) -
     except TemplateError as error:
         raise ValueError(f"the question cannot be written: {error}") from error
     found = _of(Row(id_, _clean(messages)))
-    return replace(found, entity_types=tuple(entity_format.types[kind] for _, kind in pairs))
+    return replace(found, entity_types=tuple(entity_format.types[kind] for _, kind in pairs), text=text)
 
 
 def _of(row: Row) -> Found:
