@@ -42,22 +42,31 @@ def decode_file(path: Path, encoding: str = "") -> DecodedText:
     Raises:
         ConfigError: the file is in none of these, or not in the one named.
     """
-    data = path.read_bytes()
-    if encoding:
-        return DecodedText(_decode_as(data, encoding, path, "leave --encoding out, and it is found"), encoding)
-    marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-    if marked:
-        return DecodedText(_decode_as(data, marked, path, "it begins as such; name another --encoding"), marked)
-    if (text := _try(data, "utf-8")) is not None:
-        return DecodedText(text, "utf-8")
-    found = {name: text for name in _CHINESE if (text := _try(data, name)) is not None}
+    found, note = (encoding, "") if encoding else find_encoding(path)
+    return DecodedText(_decode_as(path.read_bytes(), found, path), found, note)
+
+
+def find_encoding(path: Path) -> tuple[str, str]:
+    """(encoding, what to say of it) of a text file, as `decode_file` takes it; read in pieces, however long it is.
+
+    Raises:
+        ConfigError: the file is in none of these.
+    """
+    with path.open("rb") as file:
+        sample = file.read(_SAMPLE_BYTES)
+    marked = next((name for mark, name in _MARKS if sample.startswith(mark)), None)
+    if marked and not _fits(path, marked):
+        raise ConfigError(f"{path} is not text in {marked}", hint="it begins as such; name another --encoding")
+    if marked or _fits(path, "utf-8"):
+        return marked or "utf-8", ""
+    found = [name for name in _CHINESE if _fits(path, name)]
     if not found:
         raise ConfigError(
             f"{path} is not text in UTF-8, UTF-16, Big5 or GB18030", hint="save it as UTF-8, or name its --encoding"
         )
-    best = max(found, key=lambda name: common_share(data, name))  # the first of equals
+    best = max(found, key=lambda name: common_share(sample, name))  # the first of equals
     doubt = f", though {' and '.join(name for name in found if name != best)} would fit too" if len(found) > 1 else ""
-    return DecodedText(found[best], best, f"{path.name} is read as {best}{doubt}; --encoding names another")
+    return best, f"{path.name} is read as {best}{doubt}; --encoding names another"
 
 
 def common_share(data: bytes, encoding: str) -> float:
@@ -81,20 +90,24 @@ def common_share(data: bytes, encoding: str) -> float:
     return common / total if total else 0.0
 
 
-def _decode_as(data: bytes, encoding: str, path: Path, hint: str) -> str:
+def _decode_as(data: bytes, encoding: str, path: Path) -> str:
     try:
-        text = _try(data, encoding)
+        return data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeError:
+        raise ConfigError(f"{path} is not text in {encoding}", hint="leave --encoding out, and it is found") from None
     except LookupError:
         raise ConfigError(
             f"there is no encoding '{encoding}'", hint="utf-8, cp950, big5hkscs, gb18030, utf-16, …"
         ) from None
-    if text is None:
-        raise ConfigError(f"{path} is not text in {encoding}", hint=hint)
-    return text.removeprefix("\ufeff")
 
 
-def _try(data: bytes, encoding: str) -> str | None:
+def _fits(path: Path, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        return data.decode(encoding)
+        with path.open("rb") as file:
+            while piece := file.read(_SAMPLE_BYTES):
+                decoder.decode(piece)
+            decoder.decode(b"", final=True)
     except UnicodeError:
-        return None
+        return False
+    return True

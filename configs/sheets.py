@@ -55,6 +55,7 @@ class Sheet:
     columns: dict[str, str]
     """What was taken for what: role (passage, question, choice1, …, answer, id) -> column."""
     sha256: str
+    """Of the file; empty where the caller's table comes from a folder."""
     notes: tuple[str, ...] = ()
     """Sentences a person should read about how the file was read."""
 
@@ -107,7 +108,7 @@ def read_questions(
         for number, cells in enumerate(table.rows, 1)
     ]
     shown = {role: column for role, column in roles.items() if not role.startswith("ignore")}
-    return Sheet(rows, shown, sha256_file(path), table.notes)
+    return Sheet(rows, shown, sha256_file(path) if path.is_file() else "", table.notes)
 
 
 def _flattened(table: Table) -> Table:

@@ -27,6 +27,8 @@ RowDebias = Literal["none", "cyclic", "full"]
 Scores = Sequence[Sequence[float]]
 """For every order the log probability of every label."""
 
+ORDERS = "orders, 2"
+"""Names the rule that says which orders there are; a journal written under another is not continued."""
 MOST_ORDERS = 24
 _SAMPLE_SHARE, _SAMPLE_ROWS = 0.05, 20
 

@@ -14,7 +14,7 @@ from configs.sheets import Sheet, read_questions
 from runtime.answering import SCORING
 from runtime.answers_file import AnswersFile
 from runtime.arguments import COLUMNS_FLAG
-from runtime.debias import Debias
+from runtime.debias import ORDERS, Debias
 from runtime.models import ModelPlan
 from runtime.rows import fingerprint
 from runtime.shards import WHOLE, Shard
@@ -73,7 +73,8 @@ class Setup:
 
 def scoring_identity(plan: ModelPlan, formats: Formats, debias: Debias) -> dict[str, Any]:
     """What label log-probabilities depend on: the rule, the orders, the formats, the model and its adapters."""
-    return {"scoring": SCORING, "debias": debias, "formats": sha256_text(formats.to_toml()), **plan.identity()}
+    scoring = SCORING if debias == "none" else f"{SCORING}; {ORDERS}"
+    return {"scoring": scoring, "debias": debias, "formats": sha256_text(formats.to_toml()), **plan.identity()}
 
 
 def fingerprint_of(

@@ -36,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _add_prepare(commands: Any) -> None:
     parser = commands.add_parser("prepare", help="turn sheets, records, dialogues or raw text into a dataset folder")
     parser.add_argument(
-        "sheets", nargs="+", metavar="SHEET[=WEIGHT]", help="xlsx, csv, tsv, json, jsonl or txt; weights mix by rows"
-    )
+        "sheets", nargs="+", metavar="SHEET[=WEIGHT]",
+        help="xlsx, csv, tsv, json, jsonl, txt, parquet or a saved dataset; weights mix by rows",
+    )  # fmt: skip
     parser.add_argument("--output", required=True, type=Path, metavar="DATA", help="dataset folder to write")
     parser.add_argument("--format", choices=NAMES, default="", help="kind of data (default: found out)")
     parser.add_argument("--prompt-format", default="alpaca2", metavar="NAME", help="default: alpaca2")

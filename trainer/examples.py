@@ -90,9 +90,12 @@ def encode_rows(
                 too_long.append(row.id)
         if too_long:
             named = ", ".join(too_long[:_NAMED_ROWS]) + (", …" if len(too_long) > _NAMED_ROWS else "")
+            shorter = f"let `trainer prepare --model BASE --max-length {max_length}` leave those rows out"
+            if explanations:  # `prepare` knows nothing of this setting: it measures rows without explanations
+                shorter = "train without explanations: --set training.explanations=false"
             raise ConfigError(
                 f"{len(too_long)} rows do not fit training.max_length = {max_length} even when shortened: {named}",
-                hint=f"raise it, or let `trainer prepare --model BASE --max-length {max_length}` leave those rows out",
+                hint=f"raise it, or {shorter}",
             )
         # Nothing stands before a block's first token that it could be told from.
         return examples + [Example(name, ids, ((1, len(ids)),)) for name, ids in texts.blocks() if len(ids) > 1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ from trainer.replies import encode_conversation
 from trainer.tokenizer import SentencePieceTokenizer
 
 _NAMES_AN_OPTION = re.compile(
-    r"選項|选项|option|choice|[(（]\s*[A-Za-z0-9]\s*[)）]|第\s*[一二三四五\d]\s*(個|个|項|项)", re.IGNORECASE
+    r"選項|选项|(?i:option|choice)|[(（]\s*[A-Za-z0-9]\s*[)）]|第\s*[一二三四五\d]\s*(個|个|項|项)"
+    # `故選C`, `B錯`. A name such as `A計畫` keeps the order too, which does no harm.
+    r"|(?<![A-Za-z])[A-Z](?![A-Za-z])|[選选]\s*[a-z一二三四五](?![A-Za-z])"
 )
 _KEPT = 256
 
@@ -71,7 +74,7 @@ class ShuffledExamples(Sequence[Example]):
 
     def _is_bound(self, example: Example) -> bool:
         """Whether the explanation speaks of options by their names, which would be other ones."""
-        text = example.explanation
+        text = unicodedata.normalize("NFKC", example.explanation)  # ① is 1, Ａ is A
         assert self._formats.question is not None
         return bool(text) and (
             bool(_NAMES_AN_OPTION.search(text)) or any(label in text for label in self._formats.question.labels)

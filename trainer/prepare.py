@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -82,7 +82,7 @@ def prepare(options: PrepareOptions) -> Prepared:
     kinds = sorted({source.kind for source in sources})
     wording = Wording.of(kinds, options.prompt_format, options.question_format, options.convert)
     measure = TokenMeasure.of(options.model, options.max_length, wording.formats)
-    fingerprint = _fingerprint(options, sources, wording, measure)
+    fingerprint = _fingerprint(options, sources, given, wording, measure)
     recorded = _recorded(options.output)
     if output_is_done(options.output, recorded=recorded, wanted=fingerprint, overwrite=options.overwrite, own=_OWN):
         return Prepared(read_meta(options.output), (), made=False)
@@ -147,9 +147,13 @@ def _told(source: Source, selection: Selection, place: int) -> dict[str, Any]:
 
 
 def _fingerprint(
-    options: PrepareOptions, sources: Sequence[Source], wording: Wording, measure: TokenMeasure | None
+    options: PrepareOptions,
+    sources: Sequence[Source],
+    given: Mapping[str, str],
+    wording: Wording,
+    measure: TokenMeasure | None,
 ) -> str:
-    inputs = {
+    inputs: dict[str, Any] = {
         "sources": [
             (source.file.path.name, source.sha256, source.kind, dict(source.columns), str(source.weight))
             for source in sources
@@ -160,7 +164,14 @@ def _fingerprint(
         "encoding": options.encoding,
         "tokens": measure.identity if measure else None,
     }
+    if later := [_named_for_later(source, given) for source in sources if _named_for_later(source, given)]:
+        inputs["columns of later records"] = later
     return sha256_text(json.dumps(inputs, ensure_ascii=False, sort_keys=True))
+
+
+def _named_for_later(source: Source, given: Mapping[str, str]) -> dict[str, str]:
+    """The columns that the user named and the first record of a stream has not: a later one may have them."""
+    return {} if source.file.table else {name: role for name, role in given.items() if name not in source.file.columns}
 
 
 def _recorded(folder: Path) -> str | None:

@@ -10,7 +10,7 @@ from trainer.datasets.folder import REJECTED_FILE
 from trainer.prepare import Prepared
 
 _COUNTS = ("rows", "train", "validation", "rejected", "duplicates")
-_OCCASIONAL = ("labels_normalised", "blank_options", "turns_cut", "left_out_by_weights", "truncated")
+_OCCASIONAL = ("labels_normalised", "blank_options", "turns_cut", "left_out_by_weights")
 
 
 def narration(prepared: Prepared, output: Path) -> Iterator[str]:
@@ -41,6 +41,11 @@ def table(meta: Mapping[str, Any]) -> Iterator[str]:
     """The numbers, a line each."""
     for name in (*_COUNTS, *(name for name in _OCCASIONAL if meta[name])):
         yield f"{name.replace('_', ' '):19} {meta[name]:>8,}"
+    if meta["truncated"] is not None:
+        yield f"{'truncated':19} {meta['truncated']:>8,}"
+    if looked_at := meta["leakage"]["validation_rows"]:
+        alike = meta["leakage"]["begin_like_a_training_row"]
+        yield f"{'leakage':19} {alike:>8,} of {looked_at:,} validation rows begin like a training row"
     if len(meta["sources"]) > 1:
         for source in meta["sources"]:
             weight = f", weight {source['weight']}" if source["weight"] else ""

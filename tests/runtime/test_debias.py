@@ -55,6 +55,26 @@ def test_other_options_move(text: str) -> None:
     assert movable(Question("p", "q", ("a", "b", "c", text))) == (1, 2, 3, 4)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["A和C", "(A)和(C)皆是", "1和2都對", "①②", "(1)(3)皆正確", "Ａ、Ｂ", "ABC皆是", "AB都對", "選項1與選項3", "只有B", "僅A和C", "選項2。",
+     "A and B", "only (A)", "A and C are correct", "1 or 2"],
+)  # fmt: skip
+def test_where_an_option_names_others_by_their_labels_all_stay(text: str) -> None:
+    question = Question("p", "q", ("a", "b", "c", text))
+    assert movable(question) == ()
+    assert orders(question, "cyclic") == orders(question, "full") == ((1, 2, 3, 4),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["AB", "A", "B型", "12", "3", "1、2月", "3、4級", "1,344架次", "1,344", "7和8", "B、C型肝炎篩檢", "英聽測驗增加選項播音", "1/3", "3、3",
+     "維生素A和B", "A計畫", "1.5", "2:1", "AB型", "Plan A", "A and a half", "只有一個", "選項很多"],
+)  # fmt: skip
+def test_what_only_looks_like_a_label_moves(text: str) -> None:
+    assert movable(Question("p", "q", ("a", "b", "c", text))) == (1, 2, 3, 4)
+
+
 def test_blank_options_stay_out() -> None:
     question = Question("p", "q", ("a", "", "c", "d"))
     assert movable(question) == (1, 3, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,15 @@ def test_rows_that_cannot_fit_are_counted_and_named(tokenizer: SentencePieceToke
     rows = [row_of(question, f"r{number}") for number, question in enumerate(tiny.questions(7))]
     with pytest.raises(ConfigError, match=r"7 rows do not fit training\.max_length = 20 .*r0, r1, r2, r3, r4, …"):
         encode_rows(rows, FORMATS, tokenizer, 20)
+
+
+def test_what_does_not_fit_for_its_explanation_has_a_remedy_that_helps(tokenizer: SentencePieceTokenizer) -> None:
+    row = replace(row_of(tiny.questions(1)[0]), explanation="長" * 400)
+    fitting = encode_rows([row], FORMATS, tokenizer, 400)
+    assert not fitting[0].truncated
+    with pytest.raises(ConfigError) as caught:
+        encode_rows([row], FORMATS, tokenizer, 400, explanations=True)
+    assert caught.value.hint == "raise it, or train without explanations: --set training.explanations=false"
 
 
 def test_batches_are_padded_at_the_right(tokenizer: SentencePieceTokenizer) -> None:

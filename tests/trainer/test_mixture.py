@@ -25,6 +25,12 @@ def test_a_weight_follows_the_last_equals_sign(tmp_path: Path) -> None:
             parse_source(wrong)
 
 
+@pytest.mark.parametrize("weight", ["1e999999999", "1e-999999", "0." + "3" * 40, "nan", "-1", "0", "3/4", "inf"])
+def test_a_weight_is_a_number_of_a_size_to_mix_by(weight: str) -> None:
+    with pytest.raises(ConfigError, match=r"no such file, and '.+' is no weight"):
+        parse_source(f"a.txt={weight}")
+
+
 def test_quotas_keep_the_ratio_and_take_all_they_can() -> None:
     assert quotas([10, 100], [Fraction(3), Fraction(4)]) == [10, 13]
     assert quotas([300, 100], [Fraction(3), Fraction(4)]) == [75, 100]

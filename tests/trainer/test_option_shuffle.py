@@ -103,7 +103,12 @@ def test_an_explanation_goes_along_and_binds_the_order_where_it_names_options(
     turned = ShuffledExamples(free, FORMATS, tokenizer, max_length=1536, seed=0)
     assert any(turned[number].question != free[number % 6].question for number in range(24))
     assert all("文章說的是今天" in reply(turned[number], tokenizer).replace("▁", "") for number in range(24))
-    for text in ("所以選項一是對的", "故選(A)", "第二個才對", "答案是 2"):
+    for text in ("NBA 的球隊", "選舉時投票"):
+        moved = ShuffledExamples(
+            [replace(example, explanation=text) for example in free], FORMATS, tokenizer, max_length=1536, seed=0
+        )
+        assert any(moved[number].question != free[number % 6].question for number in range(24)), text
+    for text in ("所以選項一是對的", "故選(A)", "第二個才對", "答案是 2", "故選C。", "Ｂ錯", "①不對", "應選b", "選一"):
         bound = [replace(example, explanation=text) for example in free]
         kept = ShuffledExamples(bound, FORMATS, tokenizer, max_length=1536, seed=0)
         assert [kept[number] for number in range(24)] == bound * 4

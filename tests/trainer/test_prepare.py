@@ -70,6 +70,8 @@ def test_every_row_is_trained_on_validated_on_or_rejected_with_a_reason(tmp_path
     assert reasons["2"] == "duplicate of s.xlsx row 1"
     assert reasons["3"] == "duplicate of s.xlsx row 1 with another answer"
     assert set(reasons) == {"2", "3", "5", "6", "7"}
+    asked = [row["question"] for row in csv.DictReader(report.decode("utf-8-sig").splitlines())]
+    assert asked == ["問題", "問題", "問題", "問題", ""]
     assert all(reasons.values())
 
 

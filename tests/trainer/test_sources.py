@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from configs import encodings, entity
+from configs.errors import ConfigError
 from tests import tiny
 from trainer.datasets import reading
 
@@ -103,10 +107,14 @@ def test_every_row_that_is_no_dialogue_has_its_reason(tmp_path: Path) -> None:
         '["no object"]',
         '{"messages": [{"role": "user", "content": "\\ud83d"}, {"role": "assistant", "content": "二"}]}',
         good,
+        {"messages": None},
+        {"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "二"}]},
+        {"messages": [{"role": "user", "content": "三", "name": None}, {"role": "assistant", "content": "二", "name": None}]},
     )  # fmt: skip
     meta = prepared(tmp_path / "data", path)
     told = reasons(tmp_path / "data")
-    assert meta["train"] == 1
+    assert meta["train"] == 2
+    assert rows(tmp_path / "data")[1]["messages"][0] == {"role": "user", "content": "三"}, "an empty field is none"
     assert told == {
         "2": "turn 2 is the user's, as is the one before it",
         "3": "no question with a reply",
@@ -118,6 +126,8 @@ def test_every_row_that_is_no_dialogue_has_its_reason(tmp_path: Path) -> None:
         "9": told["9"],
         "10": "not an object with named fields",
         "11": "turn 1 holds half of a surrogate pair",
+        "13": "the messages are no list",
+        "14": "turn 1 is empty",
         "12": "duplicate of a.jsonl row 1",
     }
     assert told["9"].startswith("not valid JSON")
@@ -224,6 +234,33 @@ def test_a_broken_json_file_is_one_sentence(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ('{"a" 1}', "Expecting ':' delimiter"),
+        ('{"a": 1, "a": 2}', "the field 'a' stands twice"),
+        ("{}x", "it does not go on"),
+    ],
+)
+def test_of_an_array_that_is_broken_no_more_is_read_than_shows_it(broken: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"text": "一"},\n' + broken + ',{"text": "二"}' * 100_000 + "]", encoding="utf-8")
+    read = 0
+
+    class Counted(io.StringIO):
+        def read(self, size: int | None = -1) -> str:
+            nonlocal read
+            piece = super().read(size)
+            read += len(piece)
+            return piece
+
+    with pytest.raises(ConfigError, match="record 2: ") as caught, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_CHUNK", 1000)
+        list(reading._array_items(Counted(path.read_text(encoding="utf-8")), path))
+    assert told in str(caught.value)
+    assert read < 5000
+
+
+@pytest.mark.parametrize(
     ("record", "more", "told"),
     [
         ({**PAIR, "mood": "好"}, (), "unknown column 'mood' for the format instruction"),
@@ -268,6 +305,25 @@ def test_text_in_other_encodings_is_read(encoding: str, tmp_path: Path) -> None:
     assert [row["text"] for row in rows(tmp_path / "data")] == [text, text + "完"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "cp950", "utf-16"])
+def test_no_encoding_has_the_whole_file_in_memory(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encodings, "_SAMPLE_BYTES", 10_000)
+    path = tmp_path / "a.txt"
+    with path.open("w", encoding=encoding) as file:
+        file.writelines(f"{number}天地玄黃宇宙洪荒" * 100 + "\n" for number in range(500))
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in reading.open_source(path).records())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (count, size > 800_000) == (500, True)
+    assert peak < size / 4
+
+
 def test_sources_are_mixed_by_weight_and_counted(tmp_path: Path) -> None:
     few = jsonl(tmp_path / "few.jsonl", *({"text": f"甲{number}"} for number in range(30)))
     many = jsonl(tmp_path / "many.jsonl", *({"text": f"乙{number}"} for number in range(200)))
@@ -288,6 +344,25 @@ def test_entities_are_counted_in_the_rows_that_are_taken(tmp_path: Path) -> None
     two = jsonl(tmp_path / "b.jsonl", *({"text": f"乙{number}"} for number in range(3)))
     meta = prepared(tmp_path / "data", f"{one}=1", f"{two}=1")
     assert (meta["train"], meta["entities"]) == (6, {"人名": 3})
+
+
+def test_entity_texts_are_split_by_the_texts_whatever_words_stand_around_them(tmp_path: Path) -> None:
+    wording = (Path(entity.__file__).parent / "entities" / "msra.toml").read_text(encoding="utf-8")
+    wording = wording.replace(
+        "文本：{{ text }}", "文本：{{ text }}\n" + "請把上面文章裡所有的人名地名和機構名都列出來" * 4
+    )
+    (tmp_path / "words.toml").write_text(wording.replace('"msra"', '"mine"'), encoding="utf-8")
+    start = "這一篇文章開頭的五十個字都一樣而且很長很長" * 3
+    texts = [*(f"{number}甲在台北" for number in range(18)), *(f"{start}{number}" for number in range(2))]
+    path = jsonl(tmp_path / "a.jsonl", *({"text": text, "entity_list": []} for text in texts))
+    code, out, err = prepare(
+        path, "--output", tmp_path / "data", "--question-format", tmp_path / "words.toml", "--validation", 0.3, "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["validation"] == 6
+    sides = [[start in row["messages"][0]["content"] for row in rows(tmp_path / "data", name)].count(True)
+             for name in ("train", "validation")]  # fmt: skip
+    assert sorted(sides) == [0, 2]
 
 
 def test_kinds_are_mixed_and_duplicates_found_across_files(tmp_path: Path) -> None:
@@ -312,11 +387,25 @@ def test_rows_that_do_not_fit_the_model_are_left_out_when_it_is_named(tiny_base:
     assert 0 < meta["tokens"]["longest"] <= 200
 
 
+def test_a_person_is_told_what_was_cut_and_what_both_sides_share(tiny_base: Path, tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", *({"text": f"第{number}篇"} for number in range(10)))
+    code, out, err = prepare(path, "--output", tmp_path / "data", "--model", tiny_base)
+    assert code == 0, err
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "truncated 0" in lines
+    assert "leakage 0 of 2 validation rows begin like a training row" in lines
+
+
 def test_the_same_again_is_already_made_and_another_option_is_not(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", PAIR, {"instruction": "二", "output": "三"})
     words = (path, "--output", tmp_path / "data", "--validation", 0)
     assert prepare(*words)[0] == 0
     assert "already made" in prepare(*words, "--format", "instruction")[2]
+    late = jsonl(tmp_path / "late.jsonl", PAIR, {**PAIR, "instruction": "三", "mood": "四"})
+    of_late = (late, "--output", tmp_path / "late", "--validation", 0, "--columns")
+    assert prepare(*of_late, "ignore=mood")[0] == 0
+    assert "already made" in prepare(*of_late, "ignore=mood")[2]
+    assert prepare(*of_late, "system=mood")[0] == 2, "a column that only a later record has counts too"
     for other in (("--seed", 1), ("--prompt-format", "vicuna"), ("--columns", "ignore=output,output=instruction")):
         assert prepare(*words, *other)[0] == 2
     jsonl(path, PAIR)

@@ -65,6 +65,25 @@ def test_a_run_is_the_same_again_and_when_it_was_killed_between(
     assert not cut.with_name("cut.checkpoints").exists()
 
 
+def test_a_run_that_ended_early_ends_there_when_it_is_resumed(
+    tiny_base: Path, dataset: Path, trainings: ForkServer, tmp_path: Path
+) -> None:
+    words = ("--deepspeed", "none")
+    changes: dict[str, object] = {
+        "training__steps": 12, "training__learning_rate": 1e-12, "evaluation__every": 2, "evaluation__patience": 1,
+    }  # fmt: skip
+    code, _, err = trainings.fit(tiny_base, dataset, tmp_path / "whole", *words, **changes)
+    assert code == 0, err
+    assert "nothing better since" in err
+    cut = tmp_path / "cut"
+    code, _, err = trainings.fit(tiny_base, dataset, cut, *words, fault="kill_before_output", **changes)
+    assert code == 1, err
+    code, _, err = trainings.fit(tiny_base, dataset, cut, *words, "--resume", **changes)
+    assert code == 0, err
+    assert losses(cut) == losses(tmp_path / "whole")
+    assert trained(cut) == trained(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("deepspeed", ["none", "zero3"])
 def test_killed_at_any_file_operation_a_run_comes_to_the_same_end(
     deepspeed: str, tiny_base: Path, dataset: Path, trainings: ForkServer, tmp_path: Path

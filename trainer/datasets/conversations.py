@@ -10,6 +10,7 @@ from configs.prompt import Message
 from configs.records import cell_text
 
 _FIELDS = ({"role", "content"}, {"from", "value"})
+_NAMES = set().union(*_FIELDS)
 
 
 def plain_text(cell: Any, what: str) -> str:
@@ -51,7 +52,8 @@ def chat_messages(cells: Mapping[str, Any]) -> tuple[list[Message], int]:
     Raises:
         ValueError: it is no dialogue, its turns do not alternate, or a turn is empty.
     """
-    turns = _paired(cells) if cells.get("messages") is None else _turns(cells["messages"])
+    is_paired = "messages" not in cells or (cells["messages"] is None and cells.get("input") is not None)
+    turns = _paired(cells) if is_paired else _turns(cells["messages"])
     system = turns[:1] if turns and turns[0]["role"] == "system" else _system(cells)
     spoken = turns[1:] if turns and turns[0]["role"] == "system" else turns
     roles = [turn["role"] for turn in spoken]
@@ -65,6 +67,11 @@ def chat_messages(cells: Mapping[str, Any]) -> tuple[list[Message], int]:
         if not turn["content"].strip():
             raise ValueError(f"turn {start + place + 1} is empty")
     return [*system, *kept], len(spoken) - len(kept)
+
+
+def _without_empty(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """The turn without fields that are none of ours and hold nothing."""
+    return {name: cell for name, cell in turn.items() if cell is not None or name in _NAMES}
 
 
 def _system(cells: Mapping[str, Any]) -> list[Message]:
@@ -89,7 +96,9 @@ def _turns(value: Any) -> list[Message]:
     if not isinstance(value, list) or not value:
         raise ValueError("the messages are no list")
     turns = []
-    for place, turn in enumerate(value, 1):
+    for place, given in enumerate(value, 1):
+        # Tables in which every turn has the same fields (Parquet) leave those empty that a turn has not.
+        turn = _without_empty(given) if isinstance(given, dict) else given
         if not isinstance(turn, dict) or set(turn) not in _FIELDS:
             fields = ", ".join(turn) if isinstance(turn, dict) else "no fields"
             raise ValueError(f"turn {place} has {fields} instead of role and content, or from and value")

@@ -13,6 +13,7 @@ from configs.exam import QuestionFormat, without_control
 from configs.prompt import Message
 from configs.records import cell_text
 from configs.sheets import Sheet
+from configs.workbook_marks import CellFault
 from trainer.datasets.conversations import chat_messages, instruction_messages, plain_text
 from trainer.datasets.folder import Row
 from trainer.datasets.kinds import CHAT, ENTITIES, INSTRUCTION, TEXT, Kind, Roles, assign
@@ -36,6 +37,8 @@ class Found:
     tallies: Mapping[str, int] = field(default_factory=dict)
     """What was noticed, to be added up over all rows: `labels_normalised`, `blank_options`, `turns_cut`."""
     entity_types: tuple[str, ...] = ()
+    text: str = ""
+    """The text that the row is about, where its question has words of its own around it."""
 
 
 def exam_rows(sheet: Sheet, question_format: QuestionFormat) -> Iterator[Found]:
@@ -43,7 +46,7 @@ def exam_rows(sheet: Sheet, question_format: QuestionFormat) -> Iterator[Found]:
     for row in sheet.rows:
         question, reason = row.question, row.error
         tallies = {"labels_normalised": int(row.label_normalised)}
-        asked = question.question if question else ""
+        asked = question.question if question else _said(row.raw or {}, sheet.columns["question"])
         if question and not reason:
             tallies["blank_options"] = sum(not choice.strip() for choice in question.choices)
             if question.answer is None:
@@ -59,6 +62,16 @@ def exam_rows(sheet: Sheet, question_format: QuestionFormat) -> Iterator[Found]:
             messages = tuple(question_format.messages(question))
             record = Row(row.id, messages, question, row.explanation, row.source)
         yield Found(row.number, record, row.id, asked, reason, tallies)
+
+
+def _said(cells: Mapping[str, Any], column: str) -> str:
+    """What a row that is no question asks, as far as it can be shown."""
+    cell = cells.get(column)
+    return "" if isinstance(cell, CellFault) else _shown(cell_text(cell).strip())
+
+
+def _shown(text: str) -> str:
+    return text[:_SHOWN_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def record_rows(
@@ -99,8 +112,7 @@ def _found(record: Record, roles: Roles, make: _Maker) -> Found:
         return replace(make(cells, identity), number=record.number)
     except ValueError as error:
         said = next((str(cell) for role, cell in cells.items() if role != "id" and cell), "")
-        asked = said[:_SHOWN_CHARACTERS].encode("utf-8", "replace").decode()
-        return Found(record.number, None, identity, asked, str(error))
+        return Found(record.number, None, identity, _shown(said), str(error))
 
 
 def _maker(kind: Kind, entity_format: EntityFormat | None) -> _Maker:
@@ -147,7 +159,7 @@ def _entities(cells: Mapping[str, Any], id_: str, entity_format: EntityFormat) -
     except TemplateError as error:
         raise ValueError(f"the question cannot be written: {error}") from error
     found = _of(Row(id_, _clean(messages)))
-    return replace(found, entity_types=tuple(entity_format.types[kind] for _, kind in pairs))
+    return replace(found, entity_types=tuple(entity_format.types[kind] for _, kind in pairs), text=text)
 
 
 def _of(row: Row) -> Found:

@@ -141,10 +141,10 @@ class Gathering:
         if isinstance(measured, str):
             return measured, None
         question = row.question
-        text = question.passage if question else row.asked
+        text = question.passage if question else found.text or row.asked
         answer = (question.answer or 0) if question else 0
         place = len(self.counts) - 1
-        opening = opening_of(text) if question or row.text else 0
+        opening = opening_of(text) if question or row.text or found.text else 0
         return "", Entry(place, found.number, group_of(text), opening, row.characters, *measured, answer)
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from configs.errors import ConfigError
 
+_MOST_ORDERS, _MOST_DIGITS = 12, 30
+"""A weight lies between 1e-12 and 1e12: the fraction of one like 1e999999999 would fill the memory."""
+
 
 def parse_source(text: str) -> tuple[Path, Fraction | None]:
     """(file, weight) of `SHEET` or `SHEET=WEIGHT`; a file whose own name ends so is taken for the file.
@@ -24,7 +27,8 @@ def parse_source(text: str) -> tuple[Path, Fraction | None]:
         value = Decimal(weight)
     except InvalidOperation:
         value = Decimal(0)
-    if not (value.is_finite() and value > 0):
+    is_weight = value.is_finite() and value > 0 and abs(value.adjusted()) <= _MOST_ORDERS
+    if not is_weight or len(value.as_tuple().digits) > _MOST_DIGITS:
         raise ConfigError(f"{text}: no such file, and '{weight}' is no weight", hint="FILE=3 gives a file the weight 3")
     return Path(name), Fraction(value)
 

@@ -1,8 +1,8 @@
-"""Records of a file, one after another: jsonl, json and txt stream, so that a corpus need not fit in memory."""
+"""Records of a file, one after another: jsonl, json, txt and saved datasets stream: no corpus need fit in memory."""
 
 from __future__ import annotations
 
-import codecs
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from configs.encodings import decode_file
+from configs.encodings import find_encoding
 from configs.errors import ConfigError
-from configs.records import Table, json_decoder, read_table
+from configs.records import EXCEL, TEXT, Table, json_decoder, read_table
+from trainer.datasets.saved import SUFFIXES, is_saved, saved_rows
 
 STREAMED = (".txt", ".jsonl", ".json")
 _CHUNK = 1 << 20
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*")
+_LONGEST_PART = 16
+"""Characters that a number's rest, a word such as `false` or an escape may have: where a text ends in one, the fault is
+told where it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,13 @@ def open_source(path: Path, encoding: str = "") -> SourceFile:
     Raises:
         ConfigError: it is missing, of an unknown kind, damaged or empty.
     """
+    if is_saved(path):
+        return _streamed(path, lambda: (Record(number, cells) for number, cells in enumerate(saved_rows(path), 1)), "")
     if not path.is_file():
         raise ConfigError(f"{path} is a folder" if path.is_dir() else f"{path} does not exist", hint="name a sheet")
+    if path.suffix.lower() not in (*STREAMED, *TEXT, *EXCEL):
+        known = ", ".join(suffix[1:] for suffix in (*EXCEL, *TEXT, *STREAMED, *SUFFIXES))
+        raise ConfigError(f"{path} is none of {known}", hint="save it as one of these")
     if path.suffix.lower() not in STREAMED:
         table = read_table(path, encoding=encoding)
         rows = table.rows
@@ -66,6 +75,10 @@ def open_source(path: Path, encoding: str = "") -> SourceFile:
         with _opened(path, encoding) as file:
             yield from parse(file)
 
+    return _streamed(path, records, note)
+
+
+def _streamed(path: Path, records: Callable[[], Iterator[Record]], note: str) -> SourceFile:
     first = next((record for record in records() if record.cells), None)
     if first is None:
         error = next((record.error for record in records()), "")
@@ -121,17 +134,26 @@ def _array_items(file: TextIO, path: Path) -> Iterator[Record]:
             value, end = decode(buffer, at)
             end = _filled(buffer, end)
             if buffer[end : end + 1] not in (",", "]"):  # at the buffer's end it is seen once more is read
-                raise ValueError(f"after record {number + 1} it does not go on")
+                raise json.JSONDecodeError("it does not go on behind it", buffer, end)
         except (ValueError, RecursionError) as error:
-            more = file.read(max(_CHUNK, len(buffer)))
+            more = file.read(max(_CHUNK, len(buffer))) if _may_be_cut(error, buffer) else ""
             if not more:
-                raise ConfigError(f"{path} is not valid JSON: {error}") from error
+                told = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+                raise ConfigError(f"{path} is not valid JSON: record {number + 1}: {told}") from error
             buffer, at = buffer[at:] + more, 0
             at = _filled(buffer, at)
             continue
         number += 1
         yield _record(value, number)
         at = _filled(buffer, end + 1) if buffer[end] == "," else end
+
+
+def _may_be_cut(error: Exception, buffer: str) -> bool:
+    """Whether the item may be whole once more is read. Of a broken one the rest of the file would be read in vain."""
+    if not isinstance(error, json.JSONDecodeError):  # a field that stands twice, lists too deep
+        return False
+    is_open = error.msg.startswith("Unterminated string")
+    return is_open or error.pos >= len(buffer.rstrip()) - _LONGEST_PART
 
 
 def _filled(text: str, at: int) -> int:
@@ -141,19 +163,9 @@ def _filled(text: str, at: int) -> int:
 
 
 def _encoding(path: Path, named: str) -> tuple[str, str]:
-    """(encoding, note on it): UTF-8 where the whole file, read in pieces, is that; else what `decode_file` takes."""
-    if named:
-        return named, ""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(_CHUNK):
-                decoder.decode(piece)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        decoded = decode_file(path)
-        return decoded.encoding, decoded.note
-    return "utf-8-sig", ""
+    """(encoding, note on it); UTF-8 with a mark or without."""
+    found, note = (named, "") if named else find_encoding(path)
+    return "utf-8-sig" if found == "utf-8" and not named else found, note
 
 
 @contextmanager

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from configs.atomic import sha256_file
 from configs.entity import EntityFormat
 from configs.errors import ConfigError
 from configs.exam import QuestionFormat
+from configs.records import Table
 from configs.sheets import parse_columns as parse_exam_columns
 from configs.sheets import read_questions
 from trainer.datasets.found import Found, exam_rows, record_rows
 from trainer.datasets.kinds import EXAM, KINDS, assign, detect
 from trainer.datasets.reading import SourceFile, open_source
+from trainer.datasets.saved import is_saved, saved_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +72,22 @@ def _source(file: SourceFile, weight: Fraction | None, kind: str, given: Mapping
     kind = kind or detect(file.first, file.columns, here, str(file.path))
     if kind == EXAM:
         words = ",".join(f"{role}={column}" for column, role in here.items())
+        table = file.table
+        if is_saved(file.path):
+            table = Table(file.columns, [dict(record.cells) for record in file.records()], typed=True)
         sheet = read_questions(
-            file.path, columns=parse_exam_columns(words) or None, need_answers=True, encoding=encoding, table=file.table
+            file.path, columns=parse_exam_columns(words) or None, need_answers=True, encoding=encoding, table=table
         )
 
         def questions(question_format: QuestionFormat | None, _: EntityFormat | None) -> Iterator[Found]:
             assert question_format is not None
             return exam_rows(sheet, question_format)
 
-        return Source(file, kind, sheet.columns, weight, sheet.sha256, seen, questions)
+        return Source(file, kind, sheet.columns, weight, saved_sha256(file.path), seen, questions)
     of_kind = KINDS[kind]
     columns = assign(of_kind, file.columns, here, str(file.path))
 
     def records(_: QuestionFormat | None, entity_format: EntityFormat | None) -> Iterator[Found]:
         return record_rows(file, of_kind, here, entity_format, seen)
 
-    return Source(file, kind, columns, weight, sha256_file(file.path), seen, records)
+    return Source(file, kind, columns, weight, saved_sha256(file.path), seen, records)
