@@ -102,10 +102,12 @@ def run(job: Job, reporter: Reporter) -> None:
     from trainer.order import lay_out
     from trainer.perplexity import rows_to_score
     from trainer.tokenizer import SentencePieceTokenizer
+    from trainer.zero import check_with_deepspeed
 
     started = time.monotonic()
     if job.deepspeed is not None:
         use_locks_that_die_with_their_process()
+        check_with_deepspeed(job.deepspeed, job.settings.deepspeed)
     settings = job.settings
     training = settings.training
     dataset = read_dataset(job.data)

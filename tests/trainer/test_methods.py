@@ -223,3 +223,22 @@ def test_a_target_may_be_a_path(tiny_base: Path, dataset: Path, trainings: ForkS
     )
     assert code == 0, err
     assert len(load_file(tmp_path / "a" / "adapter_model.safetensors")) == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({"overlap_com": True}, "DeepSpeed does not take zero_optimization.overlap_com = true of "),
+        ({"reduce_bucket_size": "big"}, 'DeepSpeed does not take zero_optimization.reduce_bucket_size = "big" of '),
+    ],
+)
+def test_what_deepspeed_does_not_take_is_said_before_a_model_is_loaded(
+    part: dict[str, object], told: str, tiny_base: Path, dataset: Path, trainings: ForkServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text(json.dumps({"zero_optimization": {"stage": 2, **part}}), encoding="utf-8")
+    code, _, err = trainings.fit(tiny_base, dataset, tmp_path / "a", "--deepspeed", path)
+    assert code == 2
+    assert told in err
+    assert "parameters to train" not in err
+    assert list(tmp_path.iterdir()) == [path]
