@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--local_rank", type=int, help="given by launchers; the environment says the same")
     args = parser.parse_args(argv)
     job = Job.model_validate_json(args.job.read_text(encoding="utf-8"))
+    if job.cards:  # before torch looks; DeepSpeed's launcher counts all cards of the machine
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(job.cards)
     if job.hosts:
         end_without_beat(job.work)
     else:

@@ -54,6 +54,9 @@ def test_a_hostfile_is_read(tmp_path: Path) -> None:
     assert hosts.read_hostfile(path, "") == (("big", (0, 1, 2, 3)), ("small", (0, 1)))
     assert hosts.read_hostfile(path, "2") == (("big", (0, 1)), ("small", (0, 1)))
     assert hosts.read_hostfile(path, "1,0") == (("big", (1, 0)), ("small", (1, 0)))
+    path.write_text("big slots=4\r\n10.0.0.2 slots=1\r\n", encoding="utf-8-sig")
+    assert hosts.read_hostfile(path, "1") == (("big", (0,)), ("10.0.0.2", (0,)))
+    path = hostfile(tmp_path, "big slots=4\nsmall slots=2\n")
     assert hosts.words(hosts.read_hostfile(path, "1,0"), path)[-1] == "big:1,0@small:1,0"
 
 
@@ -62,6 +65,10 @@ def test_a_hostfile_is_read(tmp_path: Path) -> None:
     [
         ("big\n", "", "line 1: 'big' is no machine"),
         ("big slots=0\n", "", "is no machine"),
+        ("big slots=99999999999999999999\n", "", "is no machine"),
+        ("me@big slots=2\n", "", "'me@big' is not the bare name .*ssh/config"),
+        ("::1 slots=2\n", "", "'::1' is not the bare name"),
+        ("-oProxyCommand=x slots=2\n", "", "is not the bare name"),
         ("big slots=2\nbig slots=2\n", "", "line 2: big is named twice"),
         ("# nothing\n", "", "names no machine"),
         ("big slots=4\nsmall slots=2\n", "3", "small has 2 slots"),
