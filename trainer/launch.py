@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 _EXPORTED = (
-    "PATH", "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "DS_ACCELERATOR", extensions.FOLDER_VARIABLE,
+    "PATH", "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "DS_ACCELERATOR", "GLOO_SOCKET_IFNAME",
+    extensions.FOLDER_VARIABLE,
 )  # fmt: skip
 """What the processes of other machines need beyond what DeepSpeed exports by itself (PYTHON…, NCCL…)."""
 _FULL_BYTES = 1 << 20

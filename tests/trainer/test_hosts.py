@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from configs.errors import ConfigError
 from tests.trainer.conftest import losses, run_fit, start_fit
 from tests.trainer.test_fit import group_is_empty, wait_until
-from trainer import hosts
+from trainer import hosts, launch
 
 # What stands for ssh and pdsh: every "machine" is a shell of its own here. pdsh puts the machine's number for %n.
 SSH = "#!/bin/sh\nshift\ncase \"$*\" in *'hostname -I') echo 127.0.0.1;; esac\n"
@@ -81,6 +81,13 @@ def test_a_wrong_hostfile_names_its_line(text: str, gpus: str, told: str, tmp_pa
         hosts.read_hostfile(hostfile(tmp_path, text), gpus)
     with pytest.raises(ConfigError, match="cannot be read"):
         hosts.read_hostfile(tmp_path / "none", "")
+
+
+def test_other_machines_are_told_what_they_need_to_find_each_other(tmp_path: Path) -> None:
+    env = {"PATH": "/bin", "GLOO_SOCKET_IFNAME": "eth1", "HOME": "/home/me"}
+    hosts.write_environment(tmp_path / "env", env, launch._EXPORTED)
+    told = (tmp_path / "env").read_text(encoding="utf-8").splitlines()
+    assert sorted(told) == ["GLOO_SOCKET_IFNAME=eth1", "PATH=/bin"]
 
 
 def test_what_it_takes_is_said(tiny_base: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
