@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -158,6 +159,7 @@ def plan_job(request: FitRequest) -> Job | None:
         request.settings, deepspeed, on_gpu=bool(gpus), is_tied=bool(read_config(base).get("tie_word_embeddings")),
         continues_adapter=bool(init_adapter),
     )  # fmt: skip
+    _check_packages(request.settings, deepspeed)
     identity = {
         **{key: value for key, value in request.settings.flat().items() if not key.startswith("checkpoint.")},
         "data": data_sha256,
@@ -193,6 +195,19 @@ def plan_job(request: FitRequest) -> Job | None:
         return None
     _check_work(job, overwrite=request.overwrite)
     return job
+
+
+def _check_packages(settings: Settings, deepspeed: dict[str, Any] | None) -> None:
+    """Refuse what takes a package that is not there; some machines have no wheel of these two."""
+    for package, is_needed, remedy in (
+        ("deepspeed", deepspeed is not None, "--deepspeed none"),
+        ("bitsandbytes", settings.model.load_in != 16, "--set model.load_in=16"),
+        ("bitsandbytes", settings.training.optimizer not in ("adamw", "cpu_adam"), "--set training.optimizer=adamw"),
+    ):
+        if is_needed and importlib.util.find_spec(package) is None:
+            raise MachineError(
+                f"the package {package} is not installed", hint=f"pip install 'lora2edge[train]', or {remedy}"
+            )
 
 
 def devices(gpus: str, deepspeed: str) -> tuple[int, tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -398,6 +399,27 @@ def test_wrong_arguments_are_one_sentence(
     assert (found, out) == (code, "")
     assert told in err
     assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "remedy"),
+    [
+        ("deepspeed", (), "or --deepspeed none"),
+        ("bitsandbytes", ("--set", "model.load_in=4"), "or --set model.load_in=16"),
+        ("bitsandbytes", ("--set", "training.optimizer=adamw_8bit"), "or --set training.optimizer=adamw"),
+    ],
+)
+def test_a_machine_without_a_package_is_told_so(
+    package: str, words: tuple[str, ...], remedy: str, tiny_base: Path, dataset: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == package else find(name, *more))
+    code, _, err = run_fit(tiny_base, dataset, tmp_path / "a", *words)
+    assert code == 3
+    assert f"the package {package} is not installed" in err
+    assert remedy in err
     assert list(tmp_path.iterdir()) == []
 
 
