@@ -83,11 +83,15 @@ def _as_tool_error(error: Exception, job: Job) -> ToolError | None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a type for a full card; for the host's memory a RuntimeError of its CPU allocator."""
+    """torch has a type for a full card; for the host's memory a RuntimeError of its CPU allocator, or of a file that
+    could not be mapped."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
     return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("can't allocate memory", "not enough memory", "CUDA out of memory")
+        words in str(error)
+        for words in ("can't allocate memory", "Cannot allocate memory", "not enough memory", "CUDA out of memory")
     )
 
 
