@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--local_rank", type=int, help="given by launchers; the environment says the same")
     args = parser.parse_args(argv)
     job = Job.model_validate_json(args.job.read_text(encoding="utf-8"))
+    if job.cards:  # before torch looks; DeepSpeed's launcher counts all cards of the machine
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(job.cards)
     if job.hosts:
         end_without_beat(job.work)
     else:
@@ -81,11 +83,15 @@ def _as_tool_error(error: Exception, job: Job) -> ToolError | None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a type for a full card; for the host's memory a RuntimeError of its CPU allocator."""
+    """torch has a type for a full card; for the host's memory a RuntimeError of its CPU allocator, or of a file that
+    could not be mapped."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
     return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("can't allocate memory", "not enough memory", "CUDA out of memory")
+        words in str(error)
+        for words in ("can't allocate memory", "Cannot allocate memory", "not enough memory", "CUDA out of memory")
     )
 
 
@@ -102,10 +108,12 @@ def run(job: Job, reporter: Reporter) -> None:
     from trainer.order import lay_out
     from trainer.perplexity import rows_to_score
     from trainer.tokenizer import SentencePieceTokenizer
+    from trainer.zero import check_with_deepspeed
 
     started = time.monotonic()
     if job.deepspeed is not None:
         use_locks_that_die_with_their_process()
+        check_with_deepspeed(job.deepspeed, job.settings.deepspeed)
     settings = job.settings
     training = settings.training
     dataset = read_dataset(job.data)

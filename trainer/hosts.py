@@ -19,7 +19,9 @@ from configs.errors import ConfigError, MachineError
 ALIVE_FILE = "alive"
 ENVIRONMENT_FILE = "hosts.env"
 
-_LINE = re.compile(r"(\S+)\s+slots=(\d+)")
+_LINE = re.compile(r"(\S+)\s+slots=([0-9]{1,4})")
+_NAME = re.compile(r"\w[\w.-]*")
+"""What DeepSpeed's launcher and pdsh take for one machine: they divide at @, : and commas."""
 _BEAT_SECONDS = 5.0
 _SILENT_SECONDS = 180.0
 """A shared file system may show a change late."""
@@ -39,7 +41,7 @@ def read_hostfile(path: Path, gpus: str) -> Hosts:
         ConfigError: no such file, a line that names no machine, a machine twice, a device beyond the slots.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the hostfile {path} cannot be read: {error}") from error
     slots: dict[str, int] = {}
@@ -49,6 +51,11 @@ def read_hostfile(path: Path, gpus: str) -> Hosts:
         found = _LINE.fullmatch(line.split("#")[0].strip())
         if not found or not int(found[2]):
             raise ConfigError(f"{path}, line {number}: {line.strip()!r} is no machine", hint="write: NAME slots=2")
+        if not _NAME.fullmatch(found[1]):
+            raise ConfigError(
+                f"{path}, line {number}: {found[1]!r} is not the bare name of a machine",
+                hint="a user or a port belongs in ~/.ssh/config",
+            )
         if found[1] in slots:
             raise ConfigError(f"{path}, line {number}: {found[1]} is named twice")
         slots[found[1]] = int(found[2])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,14 @@ FIT_FILES = (
 """What `trainer fit` writes into an adapter folder, or into the folder of a model whose own weights it trained."""
 
 
+_NOT_GONE_ON_WITH = (
+    "alpha_pattern", "rank_pattern", "bias", "lora_bias", "layers_to_transform", "layer_replication", "exclude_modules",
+    "trainable_token_indices", "target_parameters", "alora_invocation_tokens", "arrow_config", "kasa_config",
+    "velora_config", "monteclora_config", "use_bdlora", "use_qalora",
+)  # fmt: skip
+"""What adapters of others may have and the settings cannot say: gone on without, it would be another adapter."""
+_INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
+"""Ways to initialize an adapter that leave its base as it is."""
 _SPLITS = ("deepspeed", "DeepSpeed configuration", "number of processes")
 """What decides how the optimizer's state lies in a checkpoint."""
 
@@ -93,7 +104,9 @@ class Job(BaseModel):
     """The DeepSpeed configuration; None trains with plain torch."""
     processes: int
     gpus: tuple[int, ...]
-    """Devices of the processes; empty on a CPU."""
+    """Devices of the processes, counted among those that this process sees; empty on a CPU."""
+    cards: tuple[str, ...] = ()
+    """The same devices by the names that CUDA_VISIBLE_DEVICES has for them; empty on a CPU, and on many machines."""
     hostfile: Path | None = None
     hosts: Hosts = ()
     """The machines of a hostfile; empty on this one alone."""
@@ -146,6 +159,7 @@ def plan_job(request: FitRequest) -> Job | None:
         request.settings, deepspeed, on_gpu=bool(gpus), is_tied=bool(read_config(base).get("tie_word_embeddings")),
         continues_adapter=bool(init_adapter),
     )  # fmt: skip
+    _check_packages(request.settings, deepspeed)
     identity = {
         **{key: value for key, value in request.settings.flat().items() if not key.startswith("checkpoint.")},
         "data": data_sha256,
@@ -166,6 +180,7 @@ def plan_job(request: FitRequest) -> Job | None:
         deepspeed=deepspeed,
         processes=processes,
         gpus=gpus,
+        cards=() if hosts else _cards(gpus, os.environ.get("CUDA_VISIBLE_DEVICES")),
         hostfile=request.hostfile.absolute() if request.hostfile else None,
         hosts=hosts,
         identity=identity,
@@ -182,6 +197,19 @@ def plan_job(request: FitRequest) -> Job | None:
     return job
 
 
+def _check_packages(settings: Settings, deepspeed: dict[str, Any] | None) -> None:
+    """Refuse what takes a package that is not there; some machines have no wheel of these two."""
+    for package, is_needed, remedy in (
+        ("deepspeed", deepspeed is not None, "--deepspeed none"),
+        ("bitsandbytes", settings.model.load_in != 16, "--set model.load_in=16"),
+        ("bitsandbytes", settings.training.optimizer not in ("adamw", "cpu_adam"), "--set training.optimizer=adamw"),
+    ):
+        if is_needed and importlib.util.find_spec(package) is None:
+            raise MachineError(
+                f"the package {package} is not installed", hint=f"pip install 'lora2edge[train]', or {remedy}"
+            )
+
+
 def devices(gpus: str, deepspeed: str) -> tuple[int, tuple[int, ...]]:
     """(number of processes, GPU of each) for `--gpus`: a count, a list such as `0,2`, or nothing for all there are."""
     available = gpu_count()
@@ -190,6 +218,8 @@ def devices(gpus: str, deepspeed: str) -> tuple[int, tuple[int, ...]]:
         numbers = [int(part) for part in gpus.split(",") if part.strip()]
     except ValueError as error:
         raise ConfigError(f"--gpus {gpus}: expected a count, or device numbers such as 0,2") from error
+    if "," in gpus and not numbers:
+        raise ConfigError(f"--gpus {gpus}: expected a count, or device numbers such as 0,2")
     if "," in gpus:
         if missing := [number for number in numbers if not 0 <= number < available]:
             raise MachineError(f"--gpus {gpus}: this machine has {available} GPUs, none numbered {missing[0]}")
@@ -204,6 +234,13 @@ def devices(gpus: str, deepspeed: str) -> tuple[int, tuple[int, ...]]:
     if plain and processes > 1:
         raise ConfigError(f"--deepspeed none trains in one process, not {processes}", hint="use --deepspeed zero2")
     return processes, chosen
+
+
+def _cards(gpus: Sequence[int], visible: str | None) -> tuple[str, ...]:
+    """Names of devices for the processes, which count anew: number 0 of those that CUDA_VISIBLE_DEVICES lets us see may
+    be any."""
+    names = [name.strip() for name in visible.split(",")] if visible else None
+    return tuple(names[number] if names else str(number) for number in gpus)
 
 
 def gpu_count() -> int:
@@ -224,7 +261,7 @@ def _checked_adapter(request: FitRequest) -> Path:
     if not weights.is_file() or not (folder / "adapter_config.json").is_file():
         raise ConfigError(f"{folder} is not an adapter folder with adapter_model.safetensors")
     check_safetensors(weights)
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config = _adapter_config(folder / "adapter_config.json")
     lora = request.settings.lora
     for key, found, asked in (
         ("lora.rank", config.get("r"), lora.rank),
@@ -240,6 +277,27 @@ def _checked_adapter(request: FitRequest) -> Path:
                 hint=f"--set '{key}={json.dumps(found)}'",
             )
     return folder
+
+
+def _adapter_config(path: Path) -> dict[str, Any]:
+    """The configuration of an adapter that can be gone on with: one scale and one rank, over the base as it is."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        raise ConfigError(f"{path} is not the configuration of a LoRA adapter")
+    if not isinstance(config.get("target_modules"), list):
+        raise ConfigError(f"{path} does not list its target_modules", hint="write their names instead of a pattern")
+    init = config.get("init_lora_weights", True)
+    names = [*_NOT_GONE_ON_WITH, *(["init_lora_weights"] if init not in _INITS else [])]
+    if odd := [name for name in names if config.get(name) and config[name] != "none"]:
+        raise ConfigError(
+            f"the adapter {path.parent} has {odd[0]} = {json.dumps(config[odd[0]])}, with which it cannot be trained "
+            "further",
+            hint="merge it into the base (exporter merge --format huggingface) and train a new one",
+        )
+    return config
 
 
 def _recorded(output: Path) -> str | None:

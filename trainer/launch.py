@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 _EXPORTED = (
-    "PATH", "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "DS_ACCELERATOR", extensions.FOLDER_VARIABLE,
+    "PATH", "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "DS_ACCELERATOR", "GLOO_SOCKET_IFNAME",
+    extensions.FOLDER_VARIABLE,
 )  # fmt: skip
 """What the processes of other machines need beyond what DeepSpeed exports by itself (PYTHON…, NCCL…)."""
 _FULL_BYTES = 1 << 20
@@ -47,6 +48,10 @@ _GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 18), "MALLOC_TRIM_THRESHOLD_": 
 the next step's arrays do not fit into, and a process holds twice what is in use. New pages cost time, by the width and
 not its square as the products do: a third of a step at width 512, little at 4,096."""
 _WIDE = 1024
+_OF_A_RANK = re.compile(
+    r"(LOCAL_|GROUP_|ROLE_|CROSS_)?(RANK|WORLD_SIZE|SIZE)$|MASTER_(ADDR|PORT)$|(TORCHELASTIC|ACCELERATE|PMI|OMPI|MV2)_"
+)
+"""Variables by which a process knows itself as one of many. Ours is none of theirs: it would wait for them for ever."""
 _ERROR_LINE = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 
 
@@ -133,8 +138,9 @@ def command(job: Job) -> list[str]:
 
 
 def environment(job: Job) -> dict[str, str]:
-    """Environment of the training process: ours, and what keeps it off the network and off our cores' neighbours."""
-    env = dict(os.environ)
+    """Environment of the training process: ours, without what a scheduler of jobs says of us as its process, and with
+    what keeps it off the network and off our cores' neighbours."""
+    env = {name: value for name, value in os.environ.items() if not _OF_A_RANK.match(name)}
     here = max((len(numbers) for _, numbers in job.hosts), default=job.processes)
     env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // here)))
     # Every input is a local folder by now: nothing is left to ask the hub for.
@@ -145,8 +151,6 @@ def environment(job: Job) -> dict[str, str]:
         env["DS_ACCELERATOR"] = "cpu"
         if _width(job.base) >= _WIDE:
             env = _GIVE_BACK | env
-    elif job.deepspeed is None:
-        env["CUDA_VISIBLE_DEVICES"] = str(job.gpus[0])
     if job.hosts:
         env["DS_ENV_FILE"] = str(job.work / hosts.ENVIRONMENT_FILE)
     return env

@@ -181,13 +181,12 @@ class FitTrainer(Trainer):  # type: ignore[misc]
 
     def _stop_if_stale(self) -> None:
         """End the run where so many evaluations found nothing better; what was saved says how many, so that a resumed
-        run ends where the other one would have. From a checkpoint of the last step it would go on."""
+        run ends where the other one would have. No checkpoint is made of the end: one would be gone on from."""
         patience = self.job.settings.evaluation.patience
         stale = (self.state.global_step - self.best_step) // self.rhythm.evaluate_every
         if patience and stale >= patience and self.state.global_step < self.state.max_steps:
             self.reporter.say(f"nothing better since step {self.best_step}: stopping at step {self.state.global_step}")
-            self.control.should_training_stop = True
-            self.control.should_save = False
+            self.control.should_training_stop, self.control.should_save = True, False
 
     def _keep_if_best(self, score: Score | None, tokens: TokenScore | None) -> None:
         """Exam accuracy decides, else the loss on other rows; without validation rows the last adapter is the best."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
 
@@ -75,6 +77,8 @@ def load_model(job: Job, compute: torch.dtype, device: torch.device) -> PeftMode
         # ZeRO-3 keeps all that is trained in one type, and has split the matrices of the base already.
         model = add_adapter(base, job.settings, in_type_of_base=job.zero_stage == 3)
         model.peft_config["default"].base_model_name_or_path = job.base_name
+        if job.zero_stage == 3 and job.settings.lora.dora:
+            _show_to_dora(model)
         if job.init_adapter:
             _load_adapter(model, job)
     else:
@@ -99,9 +103,10 @@ def add_adapter(base: PreTrainedModel, settings: Settings, *, in_type_of_base: b
         in_type_of_base: keep A and B in 16 bits where the base is and whole matrices are trained beside them.
 
     Raises:
-        ConfigError: no layer bears a target's name.
+        ConfigError: a target is no layer's name, or one that takes no adapter.
     """
     lora = settings.lora
+    _check_targets(base, lora.targets)
     is_tied = bool(getattr(base.config, "tie_word_embeddings", False))
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -124,6 +129,29 @@ def add_adapter(base: PreTrainedModel, settings: Settings, *, in_type_of_base: b
         ) from error
     assert isinstance(model, PeftModel)
     return model
+
+
+def _check_targets(base: PreTrainedModel, targets: Sequence[str]) -> None:
+    """PEFT is content when one of the targets names a layer."""
+    names = [f".{name}" for name, _ in base.named_modules()]
+    if missing := [target for target in targets if not any(name.endswith(f".{target}") for name in names)]:
+        linear = {name.rpartition(".")[2] for name, module in base.named_modules() if hasattr(module, "in_features")}
+        raise ConfigError(
+            f"lora.targets names {missing[0]}, and no layer of this base is called so",
+            hint=f"its linear layers are {', '.join(sorted(linear))}",
+        )
+
+
+def _show_to_dora(model: PeftModel) -> None:
+    """Have ZeRO-3 gather what DoRA reads of other modules whenever DoRA runs. By itself it notices in a forward pass
+    alone, and of what it had split alone: computing activations twice (gradient checkpointing) finds empty matrices."""
+    import deepspeed
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            for name, magnitude in module.lora_magnitude_vector.items():
+                for parameter in (*module.lora_A[name].parameters(), *module.get_base_layer().parameters()):
+                    deepspeed.zero.register_external_parameter(magnitude, parameter)
 
 
 def _train_in_f32(model: torch.nn.Module) -> None:

@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from configs.errors import ConfigError
 from trainer.packing import packed_passes
 from trainer.settings import TrainingSettings
 
 _WINDOW_BATCHES = 50
+_LONGEST = 100_000_000
+"""Rows of a run; each takes about 80 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,21 @@ class RunOrder:
 
 
 def lay_out(lengths: Sequence[int], training: TrainingSettings, sequences_per_step: int) -> RunOrder:
-    """Lay out a run over rows of these lengths in tokens."""
+    """Lay out a run over rows of these lengths in tokens.
+
+    Raises:
+        ConfigError: it would be longer than memory holds.
+    """
     passes = packed_passes(lengths, training.max_length, training.seed) if training.packing else None
     first = next(passes) if passes else []
     per_pass = len(first) or len(lengths)
     steps = step_count(per_pass, sequences_per_step, steps=training.steps, epochs=training.epochs)
     total = steps * sequences_per_step
+    if total > _LONGEST:
+        raise ConfigError(
+            f"{steps:,} steps of {sequences_per_step:,} are more rows than can be laid out ({_LONGEST:,})",
+            hint="lower training.steps or training.epochs",
+        )
     if passes:
         sequences = list(islice(chain(first, chain.from_iterable(passes)), total))
         return RunOrder(steps, sequences, per_pass)

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from configs import files
 from configs.errors import ConfigError
@@ -21,7 +21,15 @@ LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch(cls, value: Any, info: ValidationInfo) -> Any:
+        """`lora.plus_ratio=true` would be 1, which is plain LoRA."""
+        if isinstance(value, bool) and info.field_name and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("it is no switch, and takes a value")
+        return value
 
 
 class ModelSettings(_Section):
@@ -110,7 +118,7 @@ class TrainingSettings(_Section):
     """Exam rows are asked with their options in another order in every pass, the label with its option."""
     explanations: bool = False
     """Exam rows that have an explanation reply with the label and then the explanation, not with the label alone."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the adapter's start, of dropout and of the order of rows."""
 
 
@@ -160,9 +168,11 @@ def load_settings(preset: str = DEFAULT_PRESET, overrides: Iterable[str] = (), d
     """
     path = files.find("presets", preset)
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+    for key in _flatten(tree):
+        _check_known(key)
     for override in overrides:
         key, value = parse_override(override)
         _set(tree, key, value)
@@ -224,8 +234,6 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _validated(tree: dict[str, Any]) -> Settings:
-    for key in _flatten(tree):
-        _check_known(key)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from configs import files
 from configs.errors import ConfigError
@@ -19,6 +22,27 @@ _DERIVED = {
     "fp16.enabled": "model.precision",
 }
 """What a configuration leaves `auto`, and the settings that decide it."""
+_SECTIONS = {
+    "optimizer": "set training.optimizer and training.learning_rate",
+    "scheduler": "set training.scheduler",
+    "amp": "set model.precision",
+    "torch_autocast": "set model.precision",
+    "data_types": "set model.precision",
+    "activation_checkpointing": "set training.gradient_checkpointing",
+    "tensorboard": "give --report-to",
+    "wandb": "give --report-to",
+}
+"""Sections that a configuration must not have, and what does their work."""
+_KNOWN = {
+    *_DERIVED, "bf16", "fp16", "zero_optimization", "zero_allow_untested_optimizer", "zero_force_ds_cpu_optimizer",
+    "communication_data_type", "prescale_gradients", "gradient_predivide_factor", "disable_allgather",
+    "disable_python_gc", "steps_per_print", "wall_clock_breakdown", "memory_breakdown", "dump_state", "flops_profiler",
+    "comms_logger", "timers", "log_level", "aio",
+}  # fmt: skip
+"""What a configuration may say. DeepSpeed reads no further than the names it knows: a misspelt section would be no
+section."""
+_OLD = {"cpu_offload": "offload_optimizer", "cpu_offload_param": "offload_param"}
+"""Names that DeepSpeed once had, and those of today."""
 _OFFLOADS = {"offload_optimizer": (1, "zero2-offload"), "offload_param": (3, "zero3-offload")}
 """(lowest stage that offloads, shipped configuration that does) of each part."""
 
@@ -27,32 +51,40 @@ def deepspeed_config(name_or_path: str, settings: Settings, *, on_gpu: bool) -> 
     """Read a DeepSpeed configuration, or None for `none`.
 
     Raises:
-        ConfigError: no such file, not JSON, a section or number that the settings decide, an offload that the stage
-            does not have.
+        ConfigError: no such file, not JSON, an unknown name, a section or number that the settings decide, an offload
+            that the stage does not have.
     """
     if name_or_path == "none":
         return None
     path = files.find("deepspeed", name_or_path)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{path} is not a DeepSpeed configuration")
-    for section, remedy in (
-        ("optimizer", "set training.optimizer and training.learning_rate"),
-        ("scheduler", "set training.scheduler"),
-    ):
-        if section in config:
-            raise ConfigError(
-                f"{path} has a section '{section}', which the settings decide", hint=f"leave it out and {remedy}"
-            )
+    _check_names(config, path)
     _leave_to_settings(config, path)
     _check_zero(config, path)
     _check_forced_optimizer(config, path, settings)
     if not on_gpu:
         _use_pageable_memory(config)
     return config
+
+
+def _check_names(config: dict[str, Any], path: Path) -> None:
+    for section, remedy in _SECTIONS.items():
+        if section in config:
+            raise ConfigError(
+                f"{path} has a section '{section}', which the settings decide", hint=f"leave it out and {remedy}"
+            )
+    for name in config:
+        if name not in _KNOWN:
+            near = difflib.get_close_matches(name, _KNOWN, n=1)
+            raise ConfigError(
+                f'{path} has "{name}", which is nothing that this training knows',
+                hint=f"did you mean {near[0]}?" if near else "leave it out",
+            )
 
 
 def _leave_to_settings(config: dict[str, Any], path: Path) -> None:
@@ -72,11 +104,21 @@ def _leave_to_settings(config: dict[str, Any], path: Path) -> None:
 
 def _check_zero(config: dict[str, Any], path: Path) -> None:
     zero = config.setdefault("zero_optimization", {"stage": 0})
-    stage = zero.get("stage", 0) if isinstance(zero, dict) else zero
-    if stage not in (0, 1, 2, 3):
-        raise ConfigError(f"{path}: ZeRO stage {stage} does not exist", hint="stages are 0, 1, 2 and 3")
+    if not isinstance(zero, dict):
+        raise ConfigError(f"{path}: 'zero_optimization' is not a section", hint='write {"stage": 2}')
+    stage = zero.get("stage", 0)
+    if not isinstance(stage, int) or isinstance(stage, bool) or not 0 <= stage <= 3:
+        raise ConfigError(f"{path}: ZeRO stage {json.dumps(stage)} does not exist", hint="stages are 0, 1, 2 and 3")
+    for old, new in _OLD.items():
+        if old in zero:
+            raise ConfigError(f'{path} has "{old}" as of old', hint=f'write "{new}": {{"device": "cpu"}}')
+    if zero.get("compute_grad_norm") is False:
+        raise ConfigError(f"{path} leaves gradients unmeasured, and none could be clipped", hint="no compute_grad_norm")
     for part, (lowest, shipped) in _OFFLOADS.items():
-        device = (zero.get(part) or {}).get("device", "none")
+        offload = zero.get(part) or {}
+        if not isinstance(offload, dict):
+            raise ConfigError(f"{path}: '{part}' is not a section", hint='write {"device": "cpu"}')
+        device = offload.get("device", "none")
         if device == "none":
             zero.pop(part, None)
         elif device != "cpu":
@@ -99,3 +141,21 @@ def _use_pageable_memory(config: dict[str, Any]) -> None:
     for part in _OFFLOADS:
         if part in config["zero_optimization"]:
             config["zero_optimization"][part]["pin_memory"] = False
+
+
+def check_with_deepspeed(config: dict[str, Any], name: str) -> None:
+    """Let DeepSpeed read its own section before a model is loaded for it.
+
+    Raises:
+        ConfigError: a name or a value in it that DeepSpeed does not take.
+    """
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    try:
+        DeepSpeedZeroConfig(**{key: value for key, value in config["zero_optimization"].items() if value != "auto"})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("zero_optimization", *first["loc"])))
+        raise ConfigError(
+            f"DeepSpeed does not take {where} = {json.dumps(first['input'])} of {name}: {first['msg'].lower()}"
+        ) from error

@@ -25,10 +25,10 @@ def kill_after_step(step: str) -> None:
 
 
 def kill_before_output() -> None:
-    """End as `kill -9` does, when the last step has been evaluated and nothing is written of the result."""
+    """End as `kill -9` does, when the last step has been taken and before the result is written."""
     from trainer import finish
 
-    finish.write_output = lambda *_args: os.kill(os.getpid(), signal.SIGKILL)
+    finish.write_output = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
 _FILE_OPERATIONS = ((os, "fsync"), (os, "replace"), (os, "link"), (os, "unlink"), (os, "rename"), (shutil, "rmtree"))

@@ -69,6 +69,7 @@ class Method:
 
 
 _BOTH = "embed_tokens,lm_head"
+_FULL = {"training.method": "full"}
 METHODS = (
     Method("LoRA"),
     Method("rsLoRA", {"lora.rslora": "true"}),
@@ -79,7 +80,7 @@ METHODS = (
     Method("LoRA+ with whole matrices", {"lora.plus_ratio": "16", "lora.modules_to_save": _BOTH}),
     Method("embeddings alone", {"training.method": "embeddings"}),
     Method("embeddings alone, tied base", {"training.method": "embeddings"}, tied=True),
-    Method("full fine-tuning", {"training.method": "full"}),
+    Method("full fine-tuning", _FULL),
     Method("QLoRA, 4 bits", {"model.load_in": "4"}),
     Method("QLoRA, 8 bits", {"model.load_in": "8"}),
     Method("QLoRA, 4 bits, LoRA+", {"model.load_in": "4", "lora.plus_ratio": "16"}),
@@ -90,6 +91,13 @@ METHODS = (
     ),
     Method("LoRA, packed", {"training.packing": "true", "training.max_length": "256"}),
     Method("LoRA, gradient checkpointing", {"training.gradient_checkpointing": "true"}),
+    Method("DoRA, gradient checkpointing", {"lora.dora": "true", "training.gradient_checkpointing": "true"}),
+    Method(
+        "LoRA and whole matrices, gradient checkpointing",
+        {"lora.modules_to_save": _BOTH, "training.gradient_checkpointing": "true"},
+    ),
+    Method("full fine-tuning, gradient checkpointing", _FULL | {"training.gradient_checkpointing": "true"}),
+    Method("QLoRA, 4 bits, gradient checkpointing", {"model.load_in": "4", "training.gradient_checkpointing": "true"}),
     Method("LoRA, bf16", {"model.precision": "bf16"}, is_exact=False, refused=_ZERO0, remedy="zero1"),
     Method(
         "whole matrices, bf16", {"model.precision": "bf16", "lora.modules_to_save": _BOTH}, is_exact=False,

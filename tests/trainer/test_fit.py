@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -269,6 +271,37 @@ def test_an_adapter_is_trained_further(tiny_base: Path, dataset: Path, plain: Pa
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"alpha_pattern": {"q_proj": 64}}, 'has alpha_pattern = {"q_proj": 64}'),
+        ({"rank_pattern": {"q_proj": 2}}, "has rank_pattern"),
+        ({"bias": "all"}, 'has bias = "all"'),
+        ({"init_lora_weights": "pissa"}, 'has init_lora_weights = "pissa"'),
+        ({"peft_type": "ADALORA"}, "is not the configuration of a LoRA adapter"),
+        ({"target_modules": ".*q_proj"}, "does not list its target_modules"),
+        ("{", "is not JSON"),
+        ("[]", "is not the configuration of a LoRA adapter"),
+    ],
+)
+def test_an_adapter_that_would_be_another_one_is_not_gone_on_with(
+    change: dict[str, object] | str, told: str, tiny_base: Path, tiny_adapter: Path, dataset: Path, tmp_path: Path
+) -> None:
+    given = tmp_path / "given"
+    shutil.copytree(tiny_adapter, given)
+    path = given / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(change if isinstance(change, str) else json.dumps(config | change), encoding="utf-8")
+    fitting = {"lora__rank": config["r"], "lora__alpha": config["lora_alpha"]}
+    code, _, err = run_fit(
+        tiny_base, dataset, tmp_path / "a", "--init-adapter", given, "--deepspeed", "none", **fitting
+    )
+    assert code == 2
+    assert told in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.slow
 def test_an_adapter_of_another_base_is_refused(dataset: Path, plain: Path, tmp_path: Path) -> None:
     other = tiny.base(tmp_path / "base", hidden=32)
@@ -350,6 +383,7 @@ def test_a_dataset_that_was_changed_is_refused(tiny_base: Path, dataset: Path, t
         (("--gpus", "0,2"), 3, "this machine has 0 GPUs"),
         (("--gpus", "two"), 2, "expected a count"),
         (("--gpus", "0"), 2, "at least one"),
+        (("--gpus", ","), 2, "expected a count"),
         (("--gpus", "2", "--deepspeed", "none"), 2, "one process"),
         (("--deepspeed", "zero9"), 2, "zero2"),
         (("--preset", "formossa"), 2, "alpaca2, formosa, formosa-zero3-offload, lab4, ner, tibetan-stage1"),
@@ -365,6 +399,27 @@ def test_wrong_arguments_are_one_sentence(
     assert (found, out) == (code, "")
     assert told in err
     assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "remedy"),
+    [
+        ("deepspeed", (), "or --deepspeed none"),
+        ("bitsandbytes", ("--set", "model.load_in=4"), "or --set model.load_in=16"),
+        ("bitsandbytes", ("--set", "training.optimizer=adamw_8bit"), "or --set training.optimizer=adamw"),
+    ],
+)
+def test_a_machine_without_a_package_is_told_so(
+    package: str, words: tuple[str, ...], remedy: str, tiny_base: Path, dataset: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == package else find(name, *more))
+    code, _, err = run_fit(tiny_base, dataset, tmp_path / "a", *words)
+    assert code == 3
+    assert f"the package {package} is not installed" in err
+    assert remedy in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -402,6 +457,49 @@ def test_a_build_lock_dies_with_its_process(tmp_path: Path) -> None:
     assert acquired.wait(30)
     holder.communicate()
     waiting.release()
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus", "cards"),
+    [
+        ("", "", ("0", "1")),
+        ("5,7", "", ("5", "7")),
+        ("5, 7", "1,", ("7",)),
+        ("GPU-aa,GPU-bb", "2", ("GPU-aa", "GPU-bb")),
+    ],
+)
+def test_cards_are_counted_among_those_that_are_visible(
+    visible: str, gpus: str, cards: tuple[str, ...], tiny_base: Path, dataset: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from trainer import fit
+    from trainer.job import FitRequest, plan_job
+    from trainer.settings import Settings
+
+    monkeypatch.setattr("trainer.job.gpu_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    request = FitRequest(model=str(tiny_base), data=dataset, output=tmp_path / "a", settings=Settings(), gpus=gpus)
+    job = plan_job(request)
+    assert job is not None
+    assert job.cards == cards
+    seen: list[str] = []
+    monkeypatch.setattr(fit, "_end_with_launcher", lambda: None)
+    monkeypatch.setattr(fit, "run", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    (tmp_path / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
+    assert fit.main([str(tmp_path / "job.json")]) == 0
+    assert seen == [",".join(cards)]
+
+
+@pytest.mark.slow
+def test_a_place_in_somebody_elses_job_is_not_taken_for_ones_own(
+    tiny_base: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Schedulers of jobs say RANK and WORLD_SIZE to every process: the training would wait for the others for ever."""
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PMI_SIZE", "2")
+    code, _, err = run_fit(tiny_base, dataset, tmp_path / "a", "--deepspeed", "none")
+    assert code == 0, err
 
 
 def test_two_runs_do_not_share_an_output(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:

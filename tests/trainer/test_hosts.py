@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from configs.errors import ConfigError
 from tests.trainer.conftest import losses, run_fit, start_fit
 from tests.trainer.test_fit import group_is_empty, wait_until
-from trainer import hosts
+from trainer import hosts, launch
 
 # What stands for ssh and pdsh: every "machine" is a shell of its own here. pdsh puts the machine's number for %n.
 SSH = "#!/bin/sh\nshift\ncase \"$*\" in *'hostname -I') echo 127.0.0.1;; esac\n"
@@ -54,6 +54,9 @@ def test_a_hostfile_is_read(tmp_path: Path) -> None:
     assert hosts.read_hostfile(path, "") == (("big", (0, 1, 2, 3)), ("small", (0, 1)))
     assert hosts.read_hostfile(path, "2") == (("big", (0, 1)), ("small", (0, 1)))
     assert hosts.read_hostfile(path, "1,0") == (("big", (1, 0)), ("small", (1, 0)))
+    path.write_text("big slots=4\r\n10.0.0.2 slots=1\r\n", encoding="utf-8-sig")
+    assert hosts.read_hostfile(path, "1") == (("big", (0,)), ("10.0.0.2", (0,)))
+    path = hostfile(tmp_path, "big slots=4\nsmall slots=2\n")
     assert hosts.words(hosts.read_hostfile(path, "1,0"), path)[-1] == "big:1,0@small:1,0"
 
 
@@ -62,6 +65,10 @@ def test_a_hostfile_is_read(tmp_path: Path) -> None:
     [
         ("big\n", "", "line 1: 'big' is no machine"),
         ("big slots=0\n", "", "is no machine"),
+        ("big slots=99999999999999999999\n", "", "is no machine"),
+        ("me@big slots=2\n", "", "'me@big' is not the bare name .*ssh/config"),
+        ("::1 slots=2\n", "", "'::1' is not the bare name"),
+        ("-oProxyCommand=x slots=2\n", "", "is not the bare name"),
         ("big slots=2\nbig slots=2\n", "", "line 2: big is named twice"),
         ("# nothing\n", "", "names no machine"),
         ("big slots=4\nsmall slots=2\n", "3", "small has 2 slots"),
@@ -74,6 +81,13 @@ def test_a_wrong_hostfile_names_its_line(text: str, gpus: str, told: str, tmp_pa
         hosts.read_hostfile(hostfile(tmp_path, text), gpus)
     with pytest.raises(ConfigError, match="cannot be read"):
         hosts.read_hostfile(tmp_path / "none", "")
+
+
+def test_other_machines_are_told_what_they_need_to_find_each_other(tmp_path: Path) -> None:
+    env = {"PATH": "/bin", "GLOO_SOCKET_IFNAME": "eth1", "HOME": "/home/me"}
+    hosts.write_environment(tmp_path / "env", env, launch._EXPORTED)
+    told = (tmp_path / "env").read_text(encoding="utf-8").splitlines()
+    assert sorted(told) == ["GLOO_SOCKET_IFNAME=eth1", "PATH=/bin"]
 
 
 def test_what_it_takes_is_said(tiny_base: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
+from trainer.fit import _is_out_of_memory
 from trainer.memory_advice import memory_advice
 from trainer.settings import load_settings
 
@@ -32,3 +35,18 @@ def test_at_the_end_of_all_settings_is_a_smaller_base() -> None:
     words = "training.batch_size=1", "model.load_in=4", "training.max_length=256", "model.precision=bf16"
     settings = load_settings("formosa", words, deepspeed="zero3-offload")
     assert memory_advice(settings, settings.deepspeed, on_gpu=True) == "try a smaller base model"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (RuntimeError("unable to mmap 146912 bytes from file <a>: Cannot allocate memory (12)"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (MemoryError(), True),
+        (OSError(errno.ENOENT, "No such file"), False),
+        (RuntimeError("shape mismatch"), False),
+    ],
+)
+def test_memory_that_ran_out_is_known_by_its_errors(error: Exception, is_memory: bool) -> None:
+    assert _is_out_of_memory(error) == is_memory

@@ -195,3 +195,50 @@ def test_an_adapter_of_every_kind_is_trained_further(
         assert code == 2
         (setting,) = kind
         assert f"the adapter {tmp_path / 'a'} has {setting.replace('__', '.')} = " in err
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (
+            "q_proj,v_porj",
+            "lora.targets names v_porj, and no layer of this base is called so (its linear layers are down_proj, ",
+        ),
+        ("all-linear", "lora.targets names all-linear"),
+        ("q_proj,mlp", "no adapter fits this base"),
+    ],
+)
+def test_a_target_that_gets_no_adapter_is_an_error(
+    targets: str, told: str, tiny_base: Path, dataset: Path, trainings: ForkServer, tmp_path: Path
+) -> None:
+    code, _, err = trainings.fit(tiny_base, dataset, tmp_path / "a", "--deepspeed", "none", lora__targets=targets)
+    assert code == 2
+    assert told in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_may_be_a_path(tiny_base: Path, dataset: Path, trainings: ForkServer, tmp_path: Path) -> None:
+    code, _, err = trainings.fit(
+        tiny_base, dataset, tmp_path / "a", "--deepspeed", "none", lora__targets="layers.0.self_attn.q_proj"
+    )
+    assert code == 0, err
+    assert len(load_file(tmp_path / "a" / "adapter_model.safetensors")) == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({"overlap_com": True}, "DeepSpeed does not take zero_optimization.overlap_com = true of "),
+        ({"reduce_bucket_size": "big"}, 'DeepSpeed does not take zero_optimization.reduce_bucket_size = "big" of '),
+    ],
+)
+def test_what_deepspeed_does_not_take_is_said_before_a_model_is_loaded(
+    part: dict[str, object], told: str, tiny_base: Path, dataset: Path, trainings: ForkServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text(json.dumps({"zero_optimization": {"stage": 2, **part}}), encoding="utf-8")
+    code, _, err = trainings.fit(tiny_base, dataset, tmp_path / "a", "--deepspeed", path)
+    assert code == 2
+    assert told in err
+    assert "parameters to train" not in err
+    assert list(tmp_path.iterdir()) == [path]

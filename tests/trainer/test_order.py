@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.order import row_order, step_count
+from configs.errors import ConfigError
+from trainer.order import lay_out, row_order, step_count
 from trainer.schedule import rate_share
 from trainer.settings import TrainingSettings
 
@@ -32,6 +33,12 @@ def test_the_same_rows_meet_in_a_step_however_it_is_cut() -> None:
 @pytest.mark.parametrize(("steps", "epochs", "expected"), [(0, 2, 13), (0, 0.01, 1), (5, 2, 5)])
 def test_steps_follow_epochs_unless_given(steps: int, epochs: float, expected: int) -> None:
     assert step_count(100, 16, steps=steps, epochs=epochs) == expected
+
+
+@pytest.mark.parametrize("how", [{"steps": 10_000_000}, {"epochs": 1e300}])
+def test_a_run_that_no_memory_holds_is_refused(how: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="more rows than can be laid out"):
+        lay_out([10] * 7, TrainingSettings(**how), 16)
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "linear", "constant"])

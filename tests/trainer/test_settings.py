@@ -72,6 +72,10 @@ def test_the_flag_beats_the_preset() -> None:
         ("lora.rank=many", "lora.rank"),
         ("training.scheduler=wavy", "training.scheduler"),
         ("training=1", "unknown setting"),
+        ("lora.plus_ratio=true", "lora.plus_ratio = True: .*no switch"),
+        ("training.learning_rate=inf", "training.learning_rate"),
+        ("training.epochs=inf", "training.epochs"),
+        ("training.seed=4294967296", "training.seed"),
         ("lora.rank", "section.key=VALUE"),
     ],
 )
@@ -87,6 +91,12 @@ def test_a_preset_of_ones_own(tmp_path: Path) -> None:
     path.write_text("[lora]\nrang = 2\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"lora\.rank"):
         load_settings(str(path))
+    for text in ("model = 3", "[[lora]]\nrank = 2"):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError, match="unknown setting"):
+            load_settings(str(path), ["model.load_in=4", "lora.rank=4"])
+    path.write_text("[lora]\nrank = 3\n", encoding="utf-8-sig")
+    assert load_settings(str(path)).lora.rank == 3
     path.write_text("[lora\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="not TOML"):
         load_settings(str(path))
@@ -125,6 +135,15 @@ def test_shipped_deepspeed_files_build_nothing_and_decide_nothing(name: str) -> 
         ('{"zero_optimization": {"stage": 0, "offload_optimizer": {"device": "cpu"}}}', "stage 0 has no offload"),
         ('{"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}', "nvme"),
         ('{"zero_optimization": {"stage": 4}}', "stage 4"),
+        ('{"zero_optimization": {"stage": "2"}}', 'stage "2"'),
+        ('{"zero_optimization": {"stage": true}}', "stage true"),
+        ('{"zero_optimization": 2}', "'zero_optimization' is not a section"),
+        ('{"zero_optimization": {"stage": 2, "offload_optimizer": true}}', "'offload_optimizer' is not a section"),
+        ('{"zero_optimization": {"stage": 2, "cpu_offload": true}}', 'write "offload_optimizer"'),
+        ('{"zero_optimization": {"stage": 2, "compute_grad_norm": false}}', "unmeasured"),
+        ('{"zero_optimisation": {"stage": 3}}', "did you mean zero_optimization"),
+        ('{"tensor_parallel": {"autotp_size": 2}}', "nothing that this training knows"),
+        ('{"torch_autocast": {"enabled": true}}', "set model.precision"),
         ("[]", "not a DeepSpeed configuration"),
         ("{", "not JSON"),
     ],
@@ -134,3 +153,11 @@ def test_deepspeed_files_that_cannot_work_are_refused(text: str, told: str, tmp_
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=told):
         deepspeed_config(str(path), Settings(), on_gpu=False)
+
+
+def test_a_deepspeed_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text('{"zero_optimization": {"stage": 3}, "wall_clock_breakdown": true}', encoding="utf-8-sig")
+    config = deepspeed_config(str(path), Settings(), on_gpu=False)
+    assert config is not None
+    assert (config["zero_optimization"]["stage"], config["wall_clock_breakdown"]) == (3, True)

@@ -36,6 +36,10 @@ RUNS: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {
         ("--deepspeed", "none"),
         {"training__packing": "true", "training__max_length": 256, "training__accumulation": 2},
     ),
+    "options shuffled, several passes, zero2": (
+        ("--deepspeed", "zero2"),
+        {"training__shuffle_options": "true", "training__batch_size": 16, "training__accumulation": 2},
+    ),
 }  # fmt: skip
 
 
@@ -65,23 +69,29 @@ def test_a_run_is_the_same_again_and_when_it_was_killed_between(
     assert not cut.with_name("cut.checkpoints").exists()
 
 
-def test_a_run_that_ended_early_ends_there_when_it_is_resumed(
-    tiny_base: Path, dataset: Path, trainings: ForkServer, tmp_path: Path
+@pytest.mark.parametrize("deepspeed", ["none", "zero2"])
+def test_a_run_out_of_patience_ends_at_the_same_step_wherever_it_was_killed(
+    deepspeed: str, tiny_base: Path, dataset: Path, trainings: ForkServer, tmp_path: Path
 ) -> None:
-    words = ("--deepspeed", "none")
-    changes: dict[str, object] = {
-        "training__steps": 12, "training__learning_rate": 1e-12, "evaluation__every": 2, "evaluation__patience": 1,
+    words = ("--deepspeed", deepspeed)
+    changes = {
+        "training__steps": 12, "training__learning_rate": 1e-9, "evaluation__every": 1, "evaluation__patience": 2,
+        "evaluation__rows": 1,
     }  # fmt: skip
     code, _, err = trainings.fit(tiny_base, dataset, tmp_path / "whole", *words, **changes)
     assert code == 0, err
-    assert "nothing better since" in err
-    cut = tmp_path / "cut"
-    code, _, err = trainings.fit(tiny_base, dataset, cut, *words, fault="kill_before_output", **changes)
-    assert code == 1, err
-    code, _, err = trainings.fit(tiny_base, dataset, cut, *words, "--resume", **changes)
-    assert code == 0, err
-    assert losses(cut) == losses(tmp_path / "whole")
-    assert trained(cut) == trained(tmp_path / "whole")
+    steps = len(losses(tmp_path / "whole"))
+    assert f"stopping at step {steps}" in err
+    assert 3 <= steps < 12
+    for number, fault in enumerate(("kill_after_step:2", f"kill_after_step:{steps}", "kill_before_output")):
+        cut = tmp_path / str(number)
+        code, _, err = trainings.fit(tiny_base, dataset, cut, *words, fault=fault, **changes)
+        assert code == 1, err
+        code, _, err = trainings.fit(tiny_base, dataset, cut, *words, "--resume", **changes)
+        assert code == 0, err
+        assert f"stopping at step {steps}" in err
+        assert losses(cut) == losses(tmp_path / "whole")
+        assert trained(cut) == trained(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("deepspeed", ["none", "zero3"])
