@@ -193,6 +193,10 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         step = self.state.global_step
         others = -tokens.loss if tokens else float(step)
         rank = (score.accuracy, -score.loss) if score else (others, 0.0)
+        if any(map(math.isnan, rank)):
+            raise ToolError(
+                f"the loss on the validation rows is not a number at step {step}", hint="lower training.learning_rate"
+            )
         if step == 0 or (self.best_score and rank <= self.best_score):
             return
         self.best_score, self.best_step = rank, step

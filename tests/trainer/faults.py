@@ -76,6 +76,22 @@ def spoil_gradient(step: str) -> None:
     FitTrainer.training_step = trained
 
 
+def spoil_validation() -> None:
+    """The probabilities of validation rows are no numbers."""
+    from dataclasses import replace
+
+    from trainer import loop
+    from trainer.evaluation import Score
+
+    score = loop.evaluate
+
+    def spoilt(*args: Any, **kwargs: Any) -> Any:
+        rows = score(*args, **kwargs).rows
+        return Score(tuple(replace(row, probabilities=(float("nan"),) * len(row.probabilities)) for row in rows))
+
+    loop.evaluate = spoilt  # type: ignore[assignment]
+
+
 def mask_everything() -> None:
     """No position of a batch is trained."""
     from trainer.batches import Collator

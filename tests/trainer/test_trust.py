@@ -193,6 +193,7 @@ def test_no_part_of_a_checkpoint_can_be_missing_or_torn(interrupted: Path, tmp_p
     ("fault", "code", "told"),
     [
         ("spoil_gradient:2", 1, "the gradient is not finite at step 2, rows "),
+        ("spoil_validation", 1, "the loss on the validation rows is not a number at step "),
         ("mask_everything", 1, "nothing is trained at step 1, rows "),
         ("ask_for_a_petabyte", 3, "out of memory (try training.batch_size=1 with training.accumulation=2, or "),
         ("damage_first_checkpoint", 1, "checkpoint-0 does not read back as it was written"),
