@@ -75,9 +75,11 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self._started = time.monotonic()
         self.pace = Pace()
         self._trackers: list[Tracker] | None = None
+        by_flash = model.config._attn_implementation == "flash_attention_2"
         super().__init__(
             model=model, args=args, train_dataset=Sequences(order.sequences),
-            data_collator=Collator(examples, padding_id), callbacks=[Conductor(self.rhythm), Rehearsal(self)],
+            data_collator=Collator(examples, padding_id, in_one_line=by_flash),
+            callbacks=[Conductor(self.rhythm), Rehearsal(self)],
         )  # fmt: skip
         # Our loss divides by all trained tokens of the step, over passes and ranks (see compute_loss).
         self.model_accepts_loss_kwargs = True
