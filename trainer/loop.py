@@ -168,7 +168,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         score = evaluate(self.model_wrapped, self.probes, **how) if self.probes else None
         if score:
             record |= {"eval_accuracy": score.accuracy, "eval_loss": score.loss, "eval_rows": len(score.rows)}
-        tokens = score_tokens(self.model_wrapped, self.others, **how) if self.others else None
+        tokens = score_tokens(self.model_wrapped, self.others, self._target_loss, **how) if self.others else None
         if tokens:
             record |= {
                 "token_loss": tokens.loss, "perplexity": tokens.perplexity,

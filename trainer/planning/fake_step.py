@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -195,11 +194,11 @@ def _evaluation_pass(
 ) -> int:
     rows = max(1, min(settings.evaluation.batch_size, POSITIONS // scored))
     ids_BL = torch.ones((rows, batch.validated), dtype=torch.long)
+    target_loss = TargetLoss(model)
+    target_K = torch.ones(rows * min(scored, batch.validated - 1), dtype=torch.long)
     model.eval()
-    with _Ledger(_tensors(model)) as ledger, torch.no_grad():
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=compute.itemsize == 2):
-            logits = model(input_ids=ids_BL, logits_to_keep=torch.arange(scored), use_cache=False).logits
-        F.log_softmax(logits.float(), dim=-1)
+    with _Ledger(_tensors(model)) as ledger, torch.autocast("cpu", torch.bfloat16, enabled=compute.itemsize == 2):
+        target_loss.score_at(model, ids_BL, torch.arange(len(target_K) // rows), target_K)
     return int(ledger.most)
 
 
