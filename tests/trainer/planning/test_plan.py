@@ -133,11 +133,8 @@ ONCE, TWICE = {"training__gradient_checkpointing": "false"}, {"training__gradien
     ids=["20M", "40M", "eager", "text"],
 )
 def test_the_prediction_is_within_a_tenth_of_what_a_training_takes(
-    shape: dict[str, int], data: str, changes: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shape: dict[str, int], data: str, changes: dict[str, object], tmp_path: Path
 ) -> None:
-    # As `fit` has it for models of width 1,024 and more: what is freed is given back, and not kept in pieces.
-    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(1 << 17))
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", str(1 << 17))
     base = tiny.base(tmp_path / "base", **shape)
     rows = long_rows(16, 700)
     if data == "exam":
