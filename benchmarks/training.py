@@ -16,7 +16,8 @@ of a row are the answer. Every way trains every row once, in a process of its ow
 - fit: one row at a time, the loss on the answers alone: `trainer fit` as its presets have it.
 - fit, twice: the same with gradient checkpointing, as the preset formosa has it.
 - trl, trl packed: TRL's SFTTrainer, where it is installed: its own batches of 8 padded to the longest, and its packing;
-  the loss on the answers.
+  the loss on the answers. TRL 1.16 keeps to their positions only where it has Triton: on a CPU it computes the output
+  matrix at every position, and the entropy and accuracy of each beside.
 
 Useful tokens are those of the rows, without padding. CPU seconds are the process's own, of the training alone. Peak
 memory is what the process holds beyond the loaded model.
@@ -118,7 +119,8 @@ def machine() -> str:
         platform.machine(),
     )
     packages = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"{model}, one thread, Linux {platform.release()}, Python {platform.python_version()}, {packages}"
+    system = f"Linux {platform.release().partition('-')[0]}"
+    return f"{model}, one thread, {system}, Python {platform.python_version()}, {packages}"
 
 
 def drawn_length(draw: random.Random, lengths: Sequence[int] | None) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 _BAR_CELLS = 24
+_FEWEST_CELLS = 6
 _BAR_SECONDS = 0.1
 _LINE_SECONDS = 15.0
 
@@ -67,17 +68,25 @@ class Shower:
     def _draw(self, event: Progress) -> None:
         self._shown = event
         share = event.done / event.total if event.total else 1.0
-        counts = f"{event.done:,}/{event.total:,} {event.unit}"
-        note = f"  {event.note}" if event.note else ""
         if self._terminal:
-            filled = round(share * _BAR_CELLS)
-            bar = "━" * filled + "─" * (_BAR_CELLS - filled)
-            line = f"{self._title} {bar} {share:4.0%}  {counts}  {self._left(share)}{note}"
             # A line that wraps could not be redrawn.
-            self._stream.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
+            line = self._line(event, share, shutil.get_terminal_size().columns - 1)
+            self._stream.write("\r\x1b[K" + line)
         else:
-            self._stream.write(f"{self._title}: {counts} ({share:.0%}){note}\n")
+            note = f"  {event.note}" if event.note else ""
+            self._stream.write(f"{self._title}: {event.done:,}/{event.total:,} {event.unit} ({share:.0%}){note}\n")
         self._stream.flush()
+
+    def _line(self, event: Progress, share: float, width: int) -> str:
+        """One line of at most `width` cells. Where they are few the bar is shorter, then the numbers stand alone."""
+        note = f"  {event.note}" if event.note else ""
+        left = self._left(share)
+        told = f"{share:4.0%}  {event.done:,}/{event.total:,} {event.unit}  {left}{note}"
+        cells = min(_BAR_CELLS, width - len(f"{self._title}  {told}"))
+        if cells >= _FEWEST_CELLS:
+            filled = round(share * cells)
+            return f"{self._title} {'━' * filled}{'─' * (cells - filled)} {told}"
+        return f"{self._title} {event.done:,}/{event.total:,}  {left}{note}"[:width]
 
     def _left(self, share: float) -> str:
         elapsed = time.monotonic() - self._start

@@ -29,13 +29,21 @@ class Collator:
     No attention mask. Sequences are filled at their right, where causal attention never looks. Rows packed into one
     sequence are kept apart by their positions: where these begin anew, transformers lets nothing look back, but only
     if it is given no mask. Batches of single rows have no position_ids.
+
+    Args:
+        in_one_line: put all packed sequences of a batch end to end into one, [1, L]. For flash-attn transformers heeds
+            positions that begin anew only in a batch of one (`_is_packed_sequence`), and lets rows of a larger one see
+            each other without a word.
     """
 
-    def __init__(self, examples: Sequence[Example], padding_id: int) -> None:
+    def __init__(self, examples: Sequence[Example], padding_id: int, *, in_one_line: bool = False) -> None:
         self._examples = examples
         self._padding_id = padding_id
+        self._in_one_line = in_one_line
 
     def __call__(self, sequences: Sequence[tuple[int, ...]]) -> dict[str, torch.Tensor]:
+        if self._in_one_line and any(len(rows) > 1 for rows in sequences):
+            sequences = [tuple(row for rows in sequences for row in rows)]
         packed = [[self._examples[row] for row in rows] for rows in sequences]
         batch = {
             "input_ids": _filled([[id_ for one in rows for id_ in one.ids] for rows in packed], self._padding_id),

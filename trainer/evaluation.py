@@ -21,7 +21,7 @@ from trainer.examples import Example
 
 Item = TypeVar("Item")
 
-# Shapes: N = rows of an evaluation, B = rows of a batch, L = tokens, K = kept positions, V = vocabulary, C = labels.
+# Shapes: N = rows of an evaluation, B = rows of a batch, L = tokens, K = kept positions, V = vocabulary, S = spellings.
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +111,30 @@ def make_probe(example: Example, formats: Formats, tokenizer: Tokenizer, speller
 def evaluate(
     model: torch.nn.Module, probes: Sequence[Probe], *, batch_size: int, padding_id: int, device: torch.device
 ) -> Score:
-    """Score all probes; the ranks share the work, and each runs as many forward passes as the others.
+    """Score all probes, `batch_size` sequences in one forward pass; the ranks share the work, and each runs as many
+    passes as the others.
 
     Returns:
         The same score on every rank, its rows in the order of the probes.
     """
-    widest = max(len(probe.question.choices) for probe in probes)
-    ordered = sorted(enumerate(probes), key=lambda numbered: len(numbered[1].context))
+    widest = max(len(probe.spellings) for probe in probes)
+    sequences = [one for number, probe in enumerate(probes) for one in _sequences(number, probe)]
+    sequences.sort(key=lambda one: len(one.ids))
 
-    def score(batch: Sequence[tuple[int, Probe]]) -> torch.Tensor:
-        scores_NC = torch.zeros((len(probes), widest), dtype=torch.float64, device=device)
-        found = _score_batch(model, [probe for _, probe in batch], padding_id, device)
-        for (number, _), values in zip(batch, found, strict=True):
-            scores_NC[number, : len(values)] = torch.tensor(values, dtype=torch.float64, device=device)
-        return scores_NC
+    def score(batch: Sequence[_Sequence]) -> torch.Tensor:
+        scores_NS = torch.zeros((len(probes), widest), dtype=torch.float64, device=device)
+        _score_batch(model, batch, scores_NS, padding_id, device)
+        return scores_NS
 
-    scores_NC = summed_over_ranks(model, ordered, batch_size, device, score, (len(probes), widest))
-    return Score(tuple(_answered(probe, values) for probe, values in zip(probes, scores_NC.tolist(), strict=True)))
+    scores_NS = summed_over_ranks(model, sequences, batch_size, device, score, (len(probes), widest))
+    return Score(tuple(_answered(probe, values) for probe, values in zip(probes, scores_NS.tolist(), strict=True)))
 
 
 def _answered(probe: Probe, values: Sequence[float]) -> Answered:
+    """The result of a question from the log probability of each of its spellings."""
     question = probe.question
     assert question.answer is not None
-    values = values[: len(question.choices)]
+    values = by_label(probe.labels, values[: len(probe.spellings)])
     return Answered(shares(question, values), ranked(question, values)[0], question.answer, probe.source)
 
 
@@ -170,26 +171,32 @@ def _rank_and_world() -> tuple[int, int]:
     return 0, 1
 
 
-def _score_batch(
-    model: torch.nn.Module, probes: Sequence[Probe], padding_id: int, device: torch.device
-) -> list[list[float]]:
-    """Log probability of every label, of every probe of one batch."""
-    # A spelling's last token needs no position of its own, and what one spelling begins with another may too: only
-    # beginnings that none goes on from are sequences. Labels of one token need the context alone.
-    stems = [(place, stem) for place, probe in enumerate(probes) for stem in _longest_stems(probe.spellings)]
-    sequences = [[*probes[place].context, *stem] for place, stem in stems]
-    starts = [len(probes[place].context) - 1 for place, _ in stems]
-    log_probs_KV, offsets = _log_probs(model, sequences, starts, padding_id, device)
-    found = []
-    for place, probe in enumerate(probes):
-        own = [(stem, at) for (owner, stem), at in zip(stems, offsets, strict=True) if owner == place]
-        values = []
-        for spelling in probe.spellings:
-            at = next(at for stem, at in own if stem[: len(spelling) - 1] == spelling[:-1])
-            rows_K = torch.arange(at, at + len(spelling), device=device)
-            values.append(log_probs_KV[rows_K, torch.tensor(spelling, device=device)].double().sum())
-        found.append(by_label(probe.labels, torch.stack(values).tolist()))
-    return found
+@dataclass(frozen=True, slots=True)
+class _Sequence:
+    """A prompt with the beginning of some spellings."""
+
+    number: int
+    """Of the probe."""
+    ids: tuple[int, ...]
+    start: int
+    """Position whose logits are about a spelling's first token."""
+    spellings: tuple[tuple[int, tuple[int, ...]], ...]
+    """(number among the probe's, ids) of the spellings that are scored on it."""
+
+
+def _sequences(number: int, probe: Probe) -> list[_Sequence]:
+    """What has to be run for one probe; each of its spellings is scored once.
+
+    A spelling's last token needs no position of its own, and what one spelling begins with another may too: only
+    beginnings that none goes on from are sequences. Labels of one token need the context alone.
+    """
+    stems = _longest_stems(probe.spellings)
+    scored: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {stem: [] for stem in stems}
+    for place, spelling in enumerate(probe.spellings):
+        first = next(stem for stem in stems if stem[: len(spelling) - 1] == spelling[:-1])
+        scored[first].append((place, spelling))
+    start = len(probe.context) - 1
+    return [_Sequence(number, (*probe.context, *stem), start, tuple(scored[stem])) for stem in stems]
 
 
 def _longest_stems(spellings: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
@@ -198,17 +205,33 @@ def _longest_stems(spellings: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]
     return [stem for at, stem in enumerate(stems) if at + 1 == len(stems) or stems[at + 1][: len(stem)] != stem]
 
 
+def _score_batch(
+    model: torch.nn.Module,
+    batch: Sequence[_Sequence],
+    scores_NS: torch.Tensor,
+    padding_id: int,
+    device: torch.device,
+) -> None:
+    """Write the log probability of every spelling that is scored on these sequences to its place."""
+    log_probs_KV, offsets = _log_probs(model, batch, padding_id, device)
+    for one, at in zip(batch, offsets, strict=True):
+        for place, spelling in one.spellings:
+            rows_K = torch.arange(at, at + len(spelling), device=device)
+            spelled = log_probs_KV[rows_K, torch.tensor(spelling, device=device)]
+            scores_NS[one.number, place] = spelled.double().sum()
+
+
 def _log_probs(
-    model: torch.nn.Module, sequences: list[list[int]], starts: list[int], padding_id: int, device: torch.device
+    model: torch.nn.Module, batch: Sequence[_Sequence], padding_id: int, device: torch.device
 ) -> tuple[torch.Tensor, list[int]]:
-    """(log probabilities [K, V] of what follows each position from `starts` on, first row of each sequence)."""
-    width = max(map(len, sequences))
-    ids_BL = torch.tensor([ids + [padding_id] * (width - len(ids)) for ids in sequences], device=device)
+    """(log probabilities [K, V] of what follows each position from `start` on, first row of each sequence)."""
+    width = max(len(one.ids) for one in batch)
+    ids_BL = torch.tensor([[*one.ids, *[padding_id] * (width - len(one.ids))] for one in batch], device=device)
     keep_BL = torch.zeros_like(ids_BL, dtype=torch.bool)
     offsets, kept = [], 0
-    for row, (ids, start) in enumerate(zip(sequences, starts, strict=True)):
-        keep_BL[row, start : len(ids)] = True
+    for row, one in enumerate(batch):
+        keep_BL[row, one.start : len(one.ids)] = True
         offsets.append(kept)
-        kept += len(ids) - start
+        kept += len(one.ids) - one.start
     logits_KV = model(input_ids=ids_BL, logits_to_keep=keep_BL, use_cache=False).logits
     return F.log_softmax(logits_KV.float(), dim=-1), offsets

@@ -75,9 +75,11 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         self._started = time.monotonic()
         self.pace = Pace()
         self._trackers: list[Tracker] | None = None
+        by_flash = model.config._attn_implementation == "flash_attention_2"
         super().__init__(
             model=model, args=args, train_dataset=Sequences(order.sequences),
-            data_collator=Collator(examples, padding_id), callbacks=[Conductor(self.rhythm), Rehearsal(self)],
+            data_collator=Collator(examples, padding_id, in_one_line=by_flash),
+            callbacks=[Conductor(self.rhythm), Rehearsal(self)],
         )  # fmt: skip
         # Our loss divides by all trained tokens of the step, over passes and ranks (see compute_loss).
         self.model_accepts_loss_kwargs = True
@@ -166,7 +168,7 @@ class FitTrainer(Trainer):  # type: ignore[misc]
         score = evaluate(self.model_wrapped, self.probes, **how) if self.probes else None
         if score:
             record |= {"eval_accuracy": score.accuracy, "eval_loss": score.loss, "eval_rows": len(score.rows)}
-        tokens = score_tokens(self.model_wrapped, self.others, **how) if self.others else None
+        tokens = score_tokens(self.model_wrapped, self.others, self._target_loss, **how) if self.others else None
         if tokens:
             record |= {
                 "token_loss": tokens.loss, "perplexity": tokens.perplexity,

@@ -177,7 +177,15 @@ def _load_base(job: Job, compute: torch.dtype, device: torch.device) -> PreTrain
     except (ValueError, KeyError) as error:
         raise ConfigError(f"{job.base} cannot be loaded: {' '.join(str(error).split())}") from error
     _keep_weights_trainable_after_evaluation(model)
+    if not job.gpus:
+        _read_embedding(model)
     return freeze(model, job.settings)
+
+
+def _read_embedding(model: PreTrainedModel) -> None:
+    """Read it once: it is mapped from its file, and its rows would come as texts name them, each with as much around it
+    as the kernel likes, so that nobody could say beforehand what a run holds. Long runs name most of them."""
+    model.get_input_embeddings().weight.sum()
 
 
 def freeze(model: PreTrainedModel, settings: Settings) -> PreTrainedModel:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
 
 from trainer.batches import Collator
 from trainer.evaluation import summed_over_ranks
-from trainer.examples import IGNORED, Example
+from trainer.examples import Example
+from trainer.target_loss import TargetLoss
 
-# Shapes: B = rows of a batch, L = tokens, K = trained positions, V = vocabulary.
+# Shapes: B = rows of a batch, L = tokens.
 
 POSITIONS = 2048
-"""Trained positions in one forward pass: each takes a number for every word of the vocabulary."""
+"""Trained positions in one forward pass: long texts go one at a time, as they do in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +46,27 @@ def rows_to_score(examples: Sequence[Example], rows: int, seed: int) -> list[Exa
 
 
 def score_tokens(
-    model: torch.nn.Module, examples: Sequence[Example], *, batch_size: int, padding_id: int, device: torch.device
+    model: torch.nn.Module,
+    examples: Sequence[Example],
+    target_loss: TargetLoss,
+    *,
+    batch_size: int,
+    padding_id: int,
+    device: torch.device,
 ) -> TokenScore:
-    """Score all examples; the ranks share the work, and get the same score."""
+    """Score all examples; the ranks share the work, and get the same score.
+
+    Args:
+        target_loss: what was prepared for this model.
+    """
     longest = max(example.trained_tokens for example in examples)
     batch_size = max(1, min(batch_size, POSITIONS // longest))
-    sums = summed_over_ranks(
-        model, examples, batch_size, device, lambda batch: _score_batch(model, batch, padding_id, device), (3,)
-    )
-    loss, right, tokens = sums.tolist()
-    return TokenScore(loss / tokens, right / tokens, len(examples), int(tokens))
 
+    def score(batch: Sequence[Example]) -> torch.Tensor:
+        arrays = Collator(batch, padding_id)([(place,) for place in range(len(batch))])
+        ids_BL, labels_BL = arrays["input_ids"].to(device), arrays["labels"].to(device)
+        return target_loss.score(model, ids_BL, labels_BL)
 
-def _score_batch(
-    model: torch.nn.Module, examples: Sequence[Example], padding_id: int, device: torch.device
-) -> torch.Tensor:
-    """[summed loss, right tokens, tokens] of one batch."""
-    batch = Collator(examples, padding_id)([(place,) for place in range(len(examples))])
-    ids_BL, labels_BL = batch["input_ids"].to(device), batch["labels"].to(device)
-    target_BL = F.pad(labels_BL, (0, 1), value=IGNORED)[:, 1:]
-    keep_BL = target_BL != IGNORED
-    target_K = target_BL[keep_BL]
-    logits_KV = model(input_ids=ids_BL, logits_to_keep=keep_BL, use_cache=False).logits.float()
-    loss = F.cross_entropy(logits_KV, target_K, reduction="sum")
-    right = (logits_KV.argmax(-1) == target_K).sum()
-    return torch.stack([loss.double(), right.double(), keep_BL.sum().double()])
+    loss, right = summed_over_ranks(model, examples, batch_size, device, score, (2,)).tolist()
+    tokens = sum(example.trained_tokens for example in examples)
+    return TokenScore(loss / tokens, right / tokens, len(examples), tokens)

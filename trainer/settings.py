@@ -130,7 +130,8 @@ class EvaluationSettings(_Section):
     rows: int = Field(300, ge=0)
     """Validation rows used, a fixed seeded choice; 0 takes all."""
     batch_size: int = Field(8, ge=1)
-    """Rows in one forward pass, per process."""
+    """Sequences in one forward pass, per process. A question is one for every beginning that spellings of its labels
+    have: two where `1` may follow a space or a new line."""
     patience: int = Field(0, ge=0)
     """Evaluations in a row without a better result after which the run ends; 0 runs to the last step."""
 

@@ -36,6 +36,7 @@ class TargetLoss:
             head = head.modules_to_save["default"]
         self._chunk_numbers = chunk_numbers
         self._target_K: torch.Tensor | None = None
+        self._scores = False
         self.in_chunks = type(head) is torch.nn.Linear and head.bias is None and base.config.model_type in _PLAIN_HEADS
         """Whether the output matrix allows it; else all logits are made."""
         if self.in_chunks:
@@ -54,6 +55,23 @@ class TargetLoss:
         keep_BL = target_BL != IGNORED
         return self.at(model, ids_BL, keep_BL, target_BL[keep_BL], **inputs)
 
+    def score(self, model: torch.nn.Module, ids_BL: torch.Tensor, labels_BL: torch.Tensor) -> torch.Tensor:
+        """[the same loss, trained positions whose target was the likeliest], f64, without gradients."""
+        target_BL = F.pad(labels_BL, (0, 1), value=IGNORED)[:, 1:]
+        keep_BL = target_BL != IGNORED
+        return self.score_at(model, ids_BL, keep_BL, target_BL[keep_BL])
+
+    def score_at(
+        self, model: torch.nn.Module, ids_BL: torch.Tensor, keep: torch.Tensor, target_K: torch.Tensor
+    ) -> torch.Tensor:
+        """The same with the positions told."""
+        self._scores = True
+        try:
+            with torch.no_grad():
+                return self.at(model, ids_BL, keep, target_K)
+        finally:
+            self._scores = False
+
     def at(
         self, model: torch.nn.Module, ids_BL: torch.Tensor, keep: torch.Tensor, target_K: torch.Tensor, **inputs: Any
     ) -> torch.Tensor:
@@ -65,15 +83,35 @@ class TargetLoss:
             self._target_K = None
         if self.in_chunks:
             return given
+        if self._scores:
+            return _scores(given.float().flatten(0, -2).log_softmax(-1), target_K)
         return F.cross_entropy(given.float().flatten(0, -2), target_K, reduction="sum")
 
     def _forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The output matrix's forward: the loss while one is asked for, logits otherwise."""
+        """The output matrix's forward: the loss, or scores, while they are asked for, logits otherwise."""
         if self._target_K is None:
             return self._logits(hidden)
         hidden_KH = hidden.flatten(0, -2)
+        if self._scores:
+            return _scored_in_chunks(hidden_KH, self._head.weight, self._target_K, self._chunk_numbers)
         loss: torch.Tensor = _ChunkedLoss.apply(hidden_KH, self._head.weight, self._target_K, self._chunk_numbers)
         return loss
+
+
+def _scored_in_chunks(
+    hidden_KH: torch.Tensor, weight_VH: torch.Tensor, target_K: torch.Tensor, chunk_numbers: int
+) -> torch.Tensor:
+    size = max(1, chunk_numbers // len(weight_VH))
+    sums = torch.zeros(2, dtype=torch.float64, device=hidden_KH.device)
+    for start in range(0, len(hidden_KH), size):
+        chunk = slice(start, start + size)
+        sums += _scores(F.linear(hidden_KH[chunk], weight_VH).float().log_softmax(-1), target_K[chunk])
+    return sums
+
+
+def _scores(log_probs_KV: torch.Tensor, target_K: torch.Tensor) -> torch.Tensor:
+    loss = -log_probs_KV.gather(1, target_K[:, None]).double().sum()
+    return torch.stack([loss, (log_probs_KV.argmax(-1) == target_K).sum().double()])
 
 
 class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed by mypy

@@ -47,9 +47,16 @@ def test_an_evaluation_is_each_spelling_scored_by_itself(tiny_base: Path) -> Non
     questions = [*tiny.questions(5), Question("文章很長" * 9, "問？", ("甲", "", "丙"), 3)]
     rows = [Row(str(n), tuple(FORMATS.question.messages(q)), q, source="自編") for n, q in enumerate(questions)]
     probes = make_probes(encode_rows(rows, FORMATS, tokenizer, 1536), FORMATS, tokenizer, 0, 0)
+    rows_at_once: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _model, _args, given: rows_at_once.append(len(given["input_ids"])), with_kwargs=True
+    )
     for batch_size in (1, 4):
+        rows_at_once.clear()
         score = evaluate(model, probes, batch_size=batch_size, padding_id=0, device=torch.device("cpu"))
         assert model.training, "it trains on as before"
+        assert max(rows_at_once) == batch_size
+        assert sum(rows_at_once) == sum(len(_longest_stems(probe.spellings)) for probe in probes) > len(probes)
         for probe, row in zip(probes, score.rows, strict=True):
             alone = []
             for spelling in probe.spellings:

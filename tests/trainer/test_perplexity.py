@@ -21,25 +21,30 @@ def test_the_loss_is_the_mean_over_all_trained_tokens(tiny_base: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     from trainer.perplexity import rows_to_score, score_tokens
+    from trainer.target_loss import TargetLoss
 
     tokenizer = SentencePieceTokenizer.from_folder(tiny_base)
     rows = [Row("a", dialogue(*SAID)), Row("b", dialogue(*SAID[:2])), Row("c", (), text="春天" * 30)]
     examples = rows_to_score(encode_rows(rows, Formats.load("alpaca2"), tokenizer, 400), 0, 0)
     model = AutoModelForCausalLM.from_pretrained(tiny_base).train()
+    target_loss = TargetLoss(model, chunk_numbers=7 * 640)
     scores = [
-        score_tokens(model, examples, batch_size=size, padding_id=0, device=torch.device("cpu")) for size in (1, 8)
+        score_tokens(model, examples, target_loss, batch_size=size, padding_id=0, device=torch.device("cpu"))
+        for size in (1, 8)
     ]
     assert model.training
-    summed = tokens = 0.0
+    summed = tokens = right = 0.0
     for example in examples:
-        loss = model(input_ids=torch.tensor([list(example.ids)]), labels=torch.tensor([example.labels])).loss
-        summed += loss.item() * example.trained_tokens
+        ids, labels = torch.tensor([list(example.ids)]), torch.tensor([example.labels])
+        given = model(input_ids=ids, labels=labels)
+        summed += given.loss.item() * example.trained_tokens
+        right += float((given.logits.argmax(-1)[:, :-1] == labels[:, 1:]).sum())
         tokens += example.trained_tokens
     for score in scores:
         assert score.tokens == tokens
         assert score.loss == pytest.approx(summed / tokens, abs=1e-5)
         assert score.perplexity == pytest.approx(math.exp(summed / tokens), rel=1e-4)
-        assert 0 <= score.accuracy <= 1
+        assert score.accuracy == right / tokens
 
 
 def test_the_rows_scored_are_a_seeded_choice_without_exam_questions() -> None:

@@ -90,10 +90,32 @@ def test_no_array_is_larger_than_a_chunk_of_logits(parts: dict[str, Any], head: 
         target_loss = TargetLoss(model, chunk_numbers=positions * 640)
         with Widest() as widest:
             target_loss(model, parts["ids"], parts["labels"]).backward()
+            target_loss.score(model, parts["ids"], parts["labels"])
         seen[positions] = widest.positions
         model.zero_grad()
     # The transposed weight is 64 rows of 640.
     assert seen == {8: 64, 1000: 82}
+
+
+@pytest.mark.parametrize("positions", [7, 1000])
+def test_scores_are_those_of_all_logits(positions: int, parts: dict[str, Any], head: Any) -> None:
+    import torch
+
+    from trainer.target_loss import TargetLoss
+
+    model, ids, labels = parts["model"], parts["ids"], parts["labels"]
+    target_loss = TargetLoss(model, chunk_numbers=positions * 640)
+    likeliest = model(input_ids=ids).logits.argmax(-1)
+    # Every second target is the likeliest token, so that some are right.
+    targets = labels.clone()
+    targets[:, 2::2] = torch.where(labels[:, 2::2] == -100, -100, likeliest[:, 1:-1:2])
+    right = int(((likeliest[:, :-1] == targets[:, 1:]) & (targets[:, 1:] != -100)).sum())
+    wanted = target_loss(model, ids, targets).item()
+    assert 35 < right < 82
+    for in_chunks in (True, False):
+        target_loss.in_chunks = in_chunks
+        loss, found = target_loss.score(model, ids, targets).tolist()
+        assert (found, loss) == (right, pytest.approx(wanted, rel=1e-6))
 
 
 @pytest.mark.parametrize("positions", [7, 1000])

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812  the name torch's own documentation uses
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -38,8 +37,10 @@ class Batch:
     """Tokens of a row, or of a packed sequence."""
     trained: int
     """Trained tokens of it."""
-    scored: int
-    """Tokens of a validation row whose probabilities are looked at."""
+    validated: int
+    """Tokens of a validation row."""
+    scored: tuple[int, ...]
+    """Tokens of it whose probabilities are looked at: of an exam question's, of another row's, as there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,6 @@ class Step:
     """All of the base's."""
     in_layers: int
     """Those of the linear layers inside the blocks: what 4-bit and 8-bit are about."""
-    embedding: int
-    """Those of an input embedding that is not the output matrix too."""
     trained: int
     """Those of the adapter."""
     largest_linear: int
@@ -109,6 +108,11 @@ def _compute_type(settings: Settings, *, on_cpu: bool) -> torch.dtype:
     return torch.float32 if precision == "f32" or (precision == "auto" and on_cpu) else torch.bfloat16
 
 
+def _attention(settings: Settings) -> str:
+    """flash-attn holds what torch's sdpa does, and runs on no CPU."""
+    return "eager" if settings.model.attention == "eager" else "sdpa"
+
+
 def measure(model: PlannedModel, settings: Settings, batch: Batch, *, on_cpu: bool) -> Step:
     """What a step of these settings holds on an unquantized model, in the number type of a GPU with bf16 or of a CPU.
 
@@ -134,27 +138,24 @@ def measure(model: PlannedModel, settings: Settings, batch: Batch, *, on_cpu: bo
 
     return Step(
         training=grown("training"), evaluation=grown("evaluation"), parameters=grown("parameters"),
-        in_layers=grown("in_layers"), embedding=few.embedding, trained=grown("trained"),
-        largest_linear=few.largest_linear,
+        in_layers=grown("in_layers"), trained=grown("trained"), largest_linear=few.largest_linear,
     )  # fmt: skip
 
 
 def _measured(config: PretrainedConfig, layers: int, settings: Settings, compute: torch.dtype, batch: Batch) -> Step:
     config = type(config).from_dict(config.to_dict() | {"num_hidden_layers": layers, "layer_types": None})
     with FakeTensorMode(), _modules_stay():
-        base = AutoModelForCausalLM.from_config(config, dtype=compute, attn_implementation="sdpa")
+        base = AutoModelForCausalLM.from_config(config, dtype=compute, attn_implementation=_attention(settings))
         parameters = sum(parameter.numel() for parameter in base.parameters())
-        embedding, head = base.get_input_embeddings().weight, base.get_output_embeddings().weight
         outside = {id(base.get_output_embeddings())}
         inside = [m.weight.numel() for m in base.modules() if isinstance(m, torch.nn.Linear) and id(m) not in outside]
         frozen = freeze(base, settings)
         is_lora = settings.training.method == "lora"
         model = add_adapter(frozen, settings) if is_lora else free_weights(frozen, settings)
         training = _training_pass(model, settings, compute, batch)
-        evaluation = _evaluation_pass(model, settings, compute, batch)
+        evaluation = max(_evaluation_pass(model, settings, compute, batch, scored) for scored in batch.scored)
     return Step(
         training=training, evaluation=evaluation, parameters=parameters, in_layers=sum(inside),
-        embedding=0 if embedding is head else embedding.numel(),
         trained=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         largest_linear=max(inside),
     )  # fmt: skip
@@ -188,14 +189,16 @@ def _training_pass(model: torch.nn.Module, settings: Settings, compute: torch.dt
     return int(ledger.most)
 
 
-def _evaluation_pass(model: torch.nn.Module, settings: Settings, compute: torch.dtype, batch: Batch) -> int:
-    rows = max(1, min(settings.evaluation.batch_size, POSITIONS // batch.scored))
-    ids_BL = torch.ones((rows, batch.length), dtype=torch.long)
+def _evaluation_pass(
+    model: torch.nn.Module, settings: Settings, compute: torch.dtype, batch: Batch, scored: int
+) -> int:
+    rows = max(1, min(settings.evaluation.batch_size, POSITIONS // scored))
+    ids_BL = torch.ones((rows, batch.validated), dtype=torch.long)
+    target_loss = TargetLoss(model)
+    target_K = torch.ones(rows * min(scored, batch.validated - 1), dtype=torch.long)
     model.eval()
-    with _Ledger(_tensors(model)) as ledger, torch.no_grad():
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=compute.itemsize == 2):
-            logits = model(input_ids=ids_BL, logits_to_keep=torch.arange(batch.scored), use_cache=False).logits
-        F.log_softmax(logits.float(), dim=-1)
+    with _Ledger(_tensors(model)) as ledger, torch.autocast("cpu", torch.bfloat16, enabled=compute.itemsize == 2):
+        target_loss.score_at(model, ids_BL, torch.arange(len(target_K) // rows), target_K)
     return int(ledger.most)
 
 

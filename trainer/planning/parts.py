@@ -75,8 +75,6 @@ class Setting:
     trains_base: bool = False
     """Whether the base's own weights are trained, and no adapter."""
     processes: int = 1
-    mapped: int = 0
-    """Bytes of weights that stay in their file, on a CPU: rows of the embedding that no text names are never read."""
     libraries: int = 0
     """Bytes of a CPU process before it loads a model."""
 
@@ -107,7 +105,7 @@ def parts_on_cpu(setting: Setting, way: Way) -> Parts:
     """Parts of a training on a CPU, for all its processes."""
     step, count = setting.step, setting.processes
     each = {
-        "base": _weights(setting, way.bits) - setting.mapped,
+        "base": _weights(setting, way.bits),
         # f32 weights, gradients and Adam's moments; DeepSpeed lays the weights and gradients end to end once more.
         "trained": (8 + _moments(setting) + (0 if way.zero is None else 8)) * step.trained,
         "activations": max(step.training, step.evaluation),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ BITS = (16, 8, 4)
 _SHORTER = (1024, 768, 512)
 _EXAM_TARGET = 3
 """Trained tokens of an exam row: the blank that begins the label, the label, and the end."""
+_EXAM_SCORED = 2
+"""Tokens of an exam row whose probabilities are looked at: the end of the prompt, and the blank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ class _Planner:
         self._libraries = resident()
         self._model = model
         self._request = request
-        self._exam_only, self._longest = _data_shape(request.data)
+        self._shape = _data_shape(request.data)
         self._steps: dict[str, Step] = {}
 
     def options(
@@ -175,13 +178,17 @@ class _Planner:
     def step(self, settings: Settings) -> tuple[Step, Batch]:
         """A step of these settings, and its largest batch."""
         training = settings.training
-        length = training.max_length if training.packing or not self._longest else self._longest
-        length = min(length, training.max_length)
+        shape = self._shape
+        validated = min(shape.longest or training.max_length, training.max_length)
+        # Raw text is cut into blocks of the full length, packed rows fill sequences of it.
+        length = min(shape.tokens, training.max_length) if training.packing or shape.texts else validated
+        validated = length if shape.texts else validated
         rows = max(1, length // 320) if training.packing else 1
-        trained = _EXAM_TARGET * rows if self._exam_only else length
-        batch = self._fake_step.Batch(length, trained, 1 if self._exam_only else length)
-        key = repr((settings.lora, settings.model.precision, settings.evaluation.batch_size, batch, training.method,
-                    training.batch_size, training.gradient_checkpointing))  # fmt: skip
+        trained = _EXAM_TARGET * rows if not shape.others else length
+        scored = (*([_EXAM_SCORED] if shape.exams else []), *([validated] if shape.others else []))
+        batch = self._fake_step.Batch(length, trained, validated, scored)
+        key = repr((settings.lora, settings.model.precision, settings.model.attention, settings.evaluation.batch_size,
+                    batch, training.method, training.batch_size, training.gradient_checkpointing))  # fmt: skip
         if key not in self._steps:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # of transformers about its own next version
@@ -190,21 +197,39 @@ class _Planner:
 
     def _setting(self, step: Step, settings: Settings) -> Setting:
         width = self._fake_step.width(settings, on_cpu=self._request.on_cpu)
-        stored = str(self._model.config.get("torch_dtype") or self._model.config.get("dtype") or "float32")
-        is_mapped = self._request.on_cpu and stored.removeprefix("torch.") == {4: "float32", 2: "bfloat16"}[width]
         return Setting(
             step, width, optimizer=settings.training.optimizer, trains_base=settings.training.method != "lora",
-            processes=self._request.gpus, mapped=step.embedding * width if is_mapped else 0, libraries=self._libraries,
+            processes=self._request.gpus, libraries=self._libraries,
         )  # fmt: skip
 
 
-def _data_shape(data: Path | None) -> tuple[bool, int]:
-    """(whether all rows are exam questions, tokens of the longest row or 0) of a dataset folder; exams without one."""
+@dataclass(frozen=True, slots=True)
+class _DataShape:
+    """What rows a run has; unknown lengths are the longest allowed."""
+
+    exams: bool = True
+    """Whether some are exam questions."""
+    others: bool = False
+    """Whether some are not."""
+    texts: bool = False
+    """Whether some are raw text, which is put end to end."""
+    longest: int = 0
+    """Tokens of the longest row; 0 where nobody counted."""
+    tokens: int = sys.maxsize
+    """Of all rows."""
+
+
+def _data_shape(data: Path | None) -> _DataShape:
+    """The shape of a dataset folder; exam questions of any length without one."""
     if data is None:
-        return True, 0
+        return _DataShape()
     meta = read_meta(data)
+    kinds = {source["format"] for source in meta["sources"]}
     tokens = meta.get("tokens") or {}
-    return all(source["format"] == "exam" for source in meta["sources"]), int(tokens.get("longest", 0))
+    return _DataShape(
+        exams="exam" in kinds, others=bool(kinds - {"exam"}), texts="text" in kinds,
+        longest=int(tokens.get("longest", 0)), tokens=int(tokens.get("sum", sys.maxsize)),
+    )  # fmt: skip
 
 
 def recommendation(option: Option, settings: Settings) -> Sequence[str]:

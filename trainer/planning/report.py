@@ -23,7 +23,8 @@ def lines(plan: Plan) -> Iterator[str]:
         f"activations computed {'twice' if training.gradient_checkpointing else 'once'}"
     )
     kind = "as this CPU's libraries and kernels take it" if plan.measured else "estimated: no card was measured"
-    yield f"GiB {'in all' if plan.on_cpu else 'on each GPU, and of the host'}, {kind}"
+    where = "in all" if plan.on_cpu else f"on each GPU, and of the host, which has {in_gib(plan.host_memory)}"
+    yield f"GiB {where}; {kind}"
     yield ""
     names = list(plan.rows[0].parts.device)
     cards = [plan.gpu_memory] if plan.gpu_memory else [] if plan.on_cpu else list(CARDS)
