@@ -27,8 +27,8 @@ class _Section(BaseModel):
     @classmethod
     def _no_switch(cls, value: Any, info: ValidationInfo) -> Any:
         """`lora.plus_ratio=true` would be 1, which is plain LoRA."""
-        if isinstance(value, bool) and info.field_name and cls.model_fields[info.field_name].annotation is not bool:
-            raise ValueError("it is no switch, and takes a value")
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in (int, float):
+            raise ValueError("it is no switch, and takes a number")
         return value
 
 
@@ -240,4 +240,5 @@ def _validated(tree: dict[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"setting {key} = {first['input']!r}: {first['msg'].lower()}") from error
+        told = first["msg"].removeprefix("Value error, ").lower()
+        raise ConfigError(f"setting {key} = {first['input']!r}: {told}") from error
