@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 
 import pytest
 
@@ -16,7 +14,7 @@ NOTE = "loss 0.1234, accuracy 81.0%, 1,234 tokens/s, 12.3 GiB"
 
 def drawn(columns: int, monkeypatch: pytest.MonkeyPatch) -> str:
     """The line that a terminal of this width shows."""
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    monkeypatch.setenv("COLUMNS", str(columns))
     stream = io.StringIO()
     Shower("fit", stream=stream, terminal=True).show(Progress(425, 1_700, "steps", NOTE))
     return stream.getvalue().removeprefix("\r\x1b[K")
