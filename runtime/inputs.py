@@ -74,7 +74,7 @@ class Setup:
 def scoring_identity(plan: ModelPlan, formats: Formats, debias: Debias) -> dict[str, Any]:
     """What label log-probabilities depend on: the rule, the orders, the formats, the model and its adapters."""
     scoring = SCORING if debias == "none" else f"{SCORING}; {ORDERS}"
-    return {"scoring": scoring, "debias": debias, "formats": sha256_text(formats.to_toml()), **plan.identity()}
+    return {"debias": debias, "scoring": scoring, "formats": sha256_text(formats.to_toml()), **plan.identity()}
 
 
 def fingerprint_of(
