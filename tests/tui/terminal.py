@@ -22,7 +22,8 @@ class Terminal:
         self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
         environment = {**os.environ, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
         environment["TUI_DATA_DIR"] = str(socket.parent / "chats")
-        environment.pop("TMUX", None)
+        for name in ("TMUX", "LINES", "COLUMNS"):  # a test runner's own window is not this one
+            environment.pop(name, None)
         size = ["-x", str(width), "-y", str(height)]
         subprocess.run([*self._tmux, "new", "-d", "-s", "t", *size, "sh"], check=True, env=environment, cwd=_ROOT)
         try:
