@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 PROMPT = "shell>"
 
 
