@@ -46,8 +46,8 @@ _FULL_BYTES = 1 << 20
 _GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 18), "MALLOC_TRIM_THRESHOLD_": str(1 << 18)}
 """glibc's allocator gives arrays above 256 KiB back when they are freed. Left to itself it keeps them, in pieces that
 the next step's arrays do not fit into, and a process holds twice what is in use. New pages cost time, by the width and
-not its square as the products do: a third of a step at width 512, little at 4,096. Narrower models are small."""
-_WIDE = 512
+not its square as the products do: a third of a step at width 512, little at 4,096."""
+_WIDE = 1024
 _OF_A_RANK = re.compile(
     r"(LOCAL_|GROUP_|ROLE_|CROSS_)?(RANK|WORLD_SIZE|SIZE)$|MASTER_(ADDR|PORT)$|(TORCHELASTIC|ACCELERATE|PMI|OMPI|MV2)_"
 )
