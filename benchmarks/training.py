@@ -23,7 +23,7 @@ process of its own with one thread:
 Useful tokens are those of the rows, without padding. On a CPU seconds are the process's own CPU seconds, of the
 training alone, and peak memory is what the process holds beyond the loaded model; on a GPU seconds are those that pass,
 and memory is what torch has allocated there. The two rows named fit have the allocator's settings that `trainer fit`
-makes on a CPU, which cost time and save memory; the others have the system's.
+makes on a CPU: none at this width.
 """
 
 from __future__ import annotations
