@@ -22,8 +22,7 @@ process of its own with one thread:
 
 Useful tokens are those of the rows, without padding. On a CPU seconds are the process's own CPU seconds, of the
 training alone, and peak memory is what the process holds beyond the loaded model; on a GPU seconds are those that pass,
-and memory is what torch has allocated there. The two rows named fit have the allocator's settings that `trainer fit`
-makes on a CPU: none at this width.
+and memory is what torch has allocated there.
 """
 
 from __future__ import annotations
@@ -94,11 +93,7 @@ def has_gpu() -> bool:
 
 def child(way: str, folder: str, device: str) -> dict[str, float]:
     """One way, in a process of its own."""
-    from trainer.launch import allocator_settings
-
     env = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    if way.startswith("fit") and device == "cpu":
-        env = allocator_settings(Path(folder, "base")) | env
     argv = [sys.executable, __file__, "--child", way, folder, "--device", device]
     done = subprocess.run(argv, capture_output=True, text=True, env=env, check=False)
     if done.returncode:

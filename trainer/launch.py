@@ -149,15 +149,11 @@ def environment(job: Job) -> dict[str, str]:
     env["PATH"] = extensions.scripts_path(env.get("PATH", ""), sysconfig.get_path("scripts"))
     if not job.gpus:
         env["DS_ACCELERATOR"] = "cpu"
-        env = allocator_settings(job.base) | env
+        if _width(job.base) >= _WIDE:
+            env = _GIVE_BACK | env
     if job.hosts:
         env["DS_ENV_FILE"] = str(job.work / hosts.ENVIRONMENT_FILE)
     return env
-
-
-def allocator_settings(base: Path) -> dict[str, str]:
-    """Variables for glibc's allocator that keep a training on a CPU to the memory it uses; none for a narrow model."""
-    return _GIVE_BACK if _width(base) >= _WIDE else {}
 
 
 def _width(base: Path) -> int:

@@ -164,7 +164,7 @@ def _fingerprint(
         "encoding": options.encoding,
         "tokens": measure.identity if measure else None,
     }
-    if later := [_named_for_later(source, given) for source in sources if _named_for_later(source, given)]:
+    if later := [named for source in sources if (named := _named_for_later(source, given))]:
         inputs["columns of later records"] = later
     return sha256_text(json.dumps(inputs, ensure_ascii=False, sort_keys=True))
 

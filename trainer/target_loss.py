@@ -51,15 +51,11 @@ class TargetLoss:
 
         No attention mask: rows are padded at their right, and causal attention does not look there.
         """
-        target_BL = F.pad(labels_BL, (0, 1), value=IGNORED)[:, 1:]
-        keep_BL = target_BL != IGNORED
-        return self.at(model, ids_BL, keep_BL, target_BL[keep_BL], **inputs)
+        return self.at(model, ids_BL, *_trained(labels_BL), **inputs)
 
     def score(self, model: torch.nn.Module, ids_BL: torch.Tensor, labels_BL: torch.Tensor) -> torch.Tensor:
         """[the same loss, trained positions whose target was the likeliest], f64, without gradients."""
-        target_BL = F.pad(labels_BL, (0, 1), value=IGNORED)[:, 1:]
-        keep_BL = target_BL != IGNORED
-        return self.score_at(model, ids_BL, keep_BL, target_BL[keep_BL])
+        return self.score_at(model, ids_BL, *_trained(labels_BL))
 
     def score_at(
         self, model: torch.nn.Module, ids_BL: torch.Tensor, keep: torch.Tensor, target_K: torch.Tensor
@@ -96,6 +92,13 @@ class TargetLoss:
             return _scored_in_chunks(hidden_KH, self._head.weight, self._target_K, self._chunk_numbers)
         loss: torch.Tensor = _ChunkedLoss.apply(hidden_KH, self._head.weight, self._target_K, self._chunk_numbers)
         return loss
+
+
+def _trained(labels_BL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(positions [B, L] whose next token is trained, those tokens [K])."""
+    target_BL = F.pad(labels_BL, (0, 1), value=IGNORED)[:, 1:]
+    keep_BL = target_BL != IGNORED
+    return keep_BL, target_BL[keep_BL]
 
 
 def _scored_in_chunks(

@@ -83,7 +83,7 @@ def _source(file: SourceFile, weight: Fraction | None, kind: str, given: Mapping
             assert question_format is not None
             return exam_rows(sheet, question_format)
 
-        return Source(file, kind, sheet.columns, weight, saved_sha256(file.path), seen, questions)
+        return Source(file, kind, sheet.columns, weight, sheet.sha256 or saved_sha256(file.path), seen, questions)
     of_kind = KINDS[kind]
     columns = assign(of_kind, file.columns, here, str(file.path))
 
