@@ -253,6 +253,29 @@ def test_a_chat_that_cannot_be_saved_goes_on_in_memory(store: ChatStore) -> None
     assert contents(keeper) == ["q", "b"]
 
 
+@pytest.mark.parametrize("hold", ["IMMEDIATE", "EXCLUSIVE", "DEFERRED"])
+def test_a_file_that_another_program_is_just_making_is_waited_for(tmp_path: Path, hold: str) -> None:
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE another_program (x)")
+    other.execute(f"BEGIN {hold}")
+    other.execute("SELECT * FROM another_program").fetchall()  # a deferred transaction takes its lock here
+    done = threading.Timer(0.2, other.close)
+    done.start()
+    connection = connect(tmp_path)
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    connection.close()
+    done.join()
+
+
+def test_a_file_that_stays_locked_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.chats.database._BUSY_S", 0.1)
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(MachineError, match="locked"):
+        connect(tmp_path)
+    other.close()
+
+
 def test_two_programs_write_at_once(tmp_path: Path) -> None:
     def chat(name: str) -> None:
         keeper = keeper_of(ChatStore(tmp_path))

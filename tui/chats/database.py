@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from configs.errors import ConfigError, MachineError
 
 FILE_NAME = "chats.sqlite3"
 _BUSY_S = 5.0
+_RETRY_S = 0.01
+_IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)  # the low byte of an error's code
 
 # One script a version, run once each. Never change a script that has been released: add one.
 _VERSIONS = (
@@ -67,13 +70,7 @@ def connect(folder: Path) -> sqlite3.Connection:
     path = folder / FILE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-        _for_the_owner_alone(path)
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        _upgrade(connection, path)
+        return _open_in_turn(path)
     except OSError as error:
         raise MachineError(
             f"{folder} cannot hold the chats: {error.strerror}", hint="--data-dir names another"
@@ -82,6 +79,33 @@ def connect(folder: Path) -> sqlite3.Connection:
         raise MachineError(f"{path} cannot be used: {error}", hint="--data-dir names another folder") from error
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"{path} holds no chats: {error}", hint="move it away, or name another --data-dir") from error
+
+
+def _open_in_turn(path: Path) -> sqlite3.Connection:
+    """SQLite's own patience (`timeout`) does not cover a change of the journal mode, which two programs that start on a
+    new folder both make: there it says at once that the file is locked. So the whole opening is tried again."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            return _open(path)
+        except sqlite3.OperationalError as error:
+            if (error.sqlite_errorcode & 0xFF) not in _IN_USE or time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_S)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    try:
+        _for_the_owner_alone(path)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _upgrade(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
