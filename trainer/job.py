@@ -230,6 +230,9 @@ def devices(gpus: str, deepspeed: str) -> tuple[int, tuple[int, ...]]:
             raise ConfigError(f"--gpus {gpus}: at least one is needed")
         if available and processes > available:
             raise MachineError(f"--gpus {gpus}: this machine has {available} GPUs")
+        # Two always may: that shows on any machine what several processes do.
+        if not available and processes > max(2, cores := len(os.sched_getaffinity(0))):
+            raise MachineError(f"--gpus {gpus}: this machine has no GPU, and {cores} processor cores for the processes")
         chosen = tuple(range(processes)) if available else ()
     if plain and processes > 1:
         raise ConfigError(f"--deepspeed none trains in one process, not {processes}", hint="use --deepspeed zero2")

@@ -383,6 +383,7 @@ def test_a_dataset_that_was_changed_is_refused(tiny_base: Path, dataset: Path, t
         (("--gpus", "0,2"), 3, "this machine has 0 GPUs"),
         (("--gpus", "two"), 2, "expected a count"),
         (("--gpus", "0"), 2, "at least one"),
+        (("--gpus", "1000000"), 3, "no GPU, and"),
         (("--gpus", ","), 2, "expected a count"),
         (("--gpus", "2", "--deepspeed", "none"), 2, "one process"),
         (("--deepspeed", "zero9"), 2, "zero2"),

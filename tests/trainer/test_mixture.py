@@ -11,7 +11,7 @@ import pytest
 from configs.errors import ConfigError
 from trainer.datasets.lengths import Lengths
 from trainer.datasets.mixture import Choice, parse_source, quotas
-from trainer.datasets.split import group_of, opening_of, validation_groups, validation_rule
+from trainer.datasets.split import ending_of, opening_of, validation_groups, validation_rule, whole_of, wordings
 
 
 def test_a_weight_follows_the_last_equals_sign(tmp_path: Path) -> None:
@@ -60,9 +60,26 @@ def test_the_share_is_met_as_near_as_groups_allow() -> None:
 
 def test_versions_of_a_text_are_of_one_group() -> None:
     text = "春天來了，" + "山上的櫻花一棵接著一棵開。" * 10
-    assert group_of(text) == group_of(f"\n{text}  ") == group_of("開頭不同。" + text.replace("，", ", "))
-    assert group_of(text) != group_of(text + "完")
+    assert ending_of(text) == ending_of(f"\n{text}  ") == ending_of("開頭不同。" + text.replace("，", ", "))
+    assert ending_of(text) != ending_of(text + "完")
     assert opening_of(text) == opening_of(text + "完") != opening_of("完" + text)
+
+
+def test_an_ending_that_a_third_of_all_rows_share_is_a_wording() -> None:
+    draw = random.Random(0)
+    for shares, found in (((34, 35, 0), {1, 2}), ((33, 34, 0), {2}), ((33, 33, 33), set()), ((100, 0, 0), {1})):
+        endings = [number for number, share in enumerate(shares, 1) for _ in range(share)]
+        endings += range(10, 110 - len(endings))
+        for _ in range(20):
+            draw.shuffle(endings)
+            assert wordings(lambda: endings) == found  # noqa: B023
+    assert wordings(list) == set()
+
+
+def test_a_whole_text_is_its_letters_and_digits() -> None:
+    text = "春天來了，" * 100
+    assert whole_of(text) == whole_of(f"\n{text}  ") == whole_of(text.replace("，", ", "))
+    assert whole_of(text) != whole_of("完" + text)
 
 
 def test_what_begins_or_ends_alike_falls_on_one_side() -> None:
@@ -81,7 +98,7 @@ def test_what_begins_or_ends_alike_falls_on_one_side() -> None:
 
 
 def test_many_rows_are_split_by_ranges_near_to_the_share() -> None:
-    groups = [group_of(f"text {number // 2}") for number in range(4_000)]
+    groups = [ending_of(f"text {number // 2}") for number in range(4_000)]
     sides = []
     for seed in (0, 1):
         is_validation = validation_rule(lambda: ((group, 0) for group in groups), 4_000, 0.2, seed, few=100)

@@ -365,6 +365,20 @@ def test_entity_texts_are_split_by_the_texts_whatever_words_stand_around_them(tm
     assert sorted(sides) == [0, 2]
 
 
+def test_instructions_that_all_end_in_one_wording_are_split_by_the_rest(tmp_path: Path) -> None:
+    wording = "請只回答一個整數，不要附加任何解釋，也不要重複題目的內容，更不要加上任何標點符號或單位，謝謝你的合作與耐心配合，祝你順利。"
+    records = [
+        {"instruction": f"城市{number % 40}的人口是多少？{wording}", "output": f"{number}"} for number in range(80)
+    ]
+    code, _, err = prepare(jsonl(tmp_path / "a.jsonl", *records), "--output", tmp_path / "data", "--validation", 0.2)
+    assert code == 0, err
+    assert [len(rows(tmp_path / "data", side)) for side in ("train", "validation")] == [64, 16]
+    asked = [
+        {row["messages"][0]["content"] for row in rows(tmp_path / "data", side)} for side in ("train", "validation")
+    ]
+    assert not asked[0] & asked[1]
+
+
 def test_kinds_are_mixed_and_duplicates_found_across_files(tmp_path: Path) -> None:
     sheet = tiny.sheet(tmp_path / "sheet.xlsx", tiny.questions(4))
     first = jsonl(tmp_path / "a.jsonl", PAIR)

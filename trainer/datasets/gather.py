@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from trainer.datasets.folder import REJECTED_COLUMNS, Row
 from trainer.datasets.found import Found
-from trainer.datasets.split import group_of, opening_of
+from trainer.datasets.split import ending_of, opening_of, whole_of
 
 _CACHE_KIB = 64 * 1024
 _CHUNK_ENTRIES = 65_536
@@ -33,8 +33,10 @@ class Entry(NamedTuple):
     source: int
     number: int
     """Place in the source, counted from 1."""
-    group: int
+    whole: int
     """Hash of the text that it must not share across the split."""
+    ending: int
+    """Hash of how that text ends."""
     opening: int
     """Hash of how a passage or raw text begins; 0 of a conversation, whose beginning many may share."""
     characters: int
@@ -45,7 +47,7 @@ class Entry(NamedTuple):
     """Place of the right option; 0 where there is none."""
 
 
-_ENTRY = struct.Struct("<HQQQII?B")
+_ENTRY = struct.Struct("<HQQQQII?B")
 
 
 @dataclass(slots=True)
@@ -145,7 +147,8 @@ class Gathering:
         answer = (question.answer or 0) if question else 0
         place = len(self.counts) - 1
         opening = opening_of(text) if question or row.text or found.text else 0
-        return "", Entry(place, found.number, group_of(text), opening, row.characters, *measured, answer)
+        hashes = whole_of(text), ending_of(text), opening
+        return "", Entry(place, found.number, *hashes, row.characters, *measured, answer)
 
 
 class _Seen:

@@ -11,7 +11,7 @@ from trainer.datasets.folder import Row
 from trainer.datasets.gather import Entry, Gathering
 from trainer.datasets.lengths import Lengths
 from trainer.datasets.mixture import Choice
-from trainer.datasets.split import FEW_ROWS, validation_rule
+from trainer.datasets.split import FEW_ROWS, validation_rule, wordings
 
 _SHOWN = 80
 
@@ -23,20 +23,17 @@ class Selection:
         self._gathering = gathering
         self._quotas = quotas
         self._seed = seed
-        self._is_validation = validation_rule(
-            lambda: ((entry.group, entry.opening) for entry, is_taken in self._entries() if is_taken),
-            sum(quotas),
-            share,
-            seed,
+        self._wordings = wordings(lambda: (entry.ending for entry in self._taken()))
+        self._validates = validation_rule(
+            lambda: ((self._group(entry), entry.opening) for entry in self._taken()), sum(quotas), share, seed
         )
         self._sides: tuple[Counter[int], Counter[int]] = Counter(), Counter()
         self._answers: tuple[Counter[int], Counter[int]] = Counter(), Counter()
         self._characters, self._tokens = Lengths(), Lengths()
         self._truncated = 0
         self._entity_types: Counter[str] = Counter()
-        for entry, is_taken in self._entries():
-            if is_taken:
-                self._count(entry)
+        for entry in self._taken():
+            self._count(entry)
         self._leakage = self._count_leakage()
 
     @property
@@ -54,7 +51,7 @@ class Selection:
             for (entry, is_taken), (line, types) in zip(self._entries(), self._gathering.lines(), strict=True):
                 if is_taken:
                     self._entity_types.update(types)
-                    (validation_file if self._is_validation(entry.group) else train_file).write(line)
+                    (validation_file if self._is_validation(entry) else train_file).write(line)
                     continue
                 row = Row.from_json(line)
                 file = counts[entry.source].file
@@ -69,8 +66,17 @@ class Selection:
         ]
         return ((entry, choices[entry.source].takes_next()) for entry in self._gathering.entries())
 
+    def _taken(self) -> Iterator[Entry]:
+        return (entry for entry, is_taken in self._entries() if is_taken)
+
+    def _group(self, entry: Entry) -> int:
+        return entry.whole if entry.ending in self._wordings else entry.ending
+
+    def _is_validation(self, entry: Entry) -> bool:
+        return self._validates(self._group(entry))
+
     def _count(self, entry: Entry) -> None:
-        side = self._is_validation(entry.group)
+        side = self._is_validation(entry)
         self._sides[side][entry.source] += 1
         if entry.answer:
             self._answers[side][entry.answer] += 1
@@ -121,15 +127,11 @@ class Selection:
         """
         sought: Counter[int] = Counter()
         looked_at = 0
-        for entry, is_taken in self._entries():
-            if is_taken and entry.opening and self._is_validation(entry.group):
+        for entry in self._taken():
+            if entry.opening and self._is_validation(entry):
                 sought[entry.opening] += 1
                 looked_at += 1
                 if looked_at == FEW_ROWS:
                     break
-        met = {
-            entry.opening
-            for entry, is_taken in self._entries()
-            if is_taken and entry.opening in sought and not self._is_validation(entry.group)
-        }
+        met = {entry.opening for entry in self._taken() if entry.opening in sought and not self._is_validation(entry)}
         return {"validation_rows": looked_at, "begin_like_a_training_row": sum(sought[opening] for opening in met)}

@@ -2,6 +2,9 @@
 
 Few rows are split exactly, and what begins or ends alike stays together. Of many, what ends alike does, and no more is
 held than a count for each of 65,536 ranges of the hashes.
+
+An ending that more than a third of all rows share is no version of a text but the wording around it: those rows go by
+their whole texts.
 """
 
 from __future__ import annotations
@@ -17,9 +20,15 @@ _LETTERS = 50
 _SPAN = 4 * _LETTERS
 _OTHERS = re.compile(r"[\W_]+")
 _RANGE_BITS = 16
+_WORDING_SHARE = 3
 
 
-def group_of(text: str) -> int:
+def whole_of(text: str) -> int:
+    """64-bit hash of a text's letters and digits."""
+    return _hash(_OTHERS.sub("", text))
+
+
+def ending_of(text: str) -> int:
     """64-bit hash of a text's last 50 letters and digits: versions of one text share them more often than not."""
     return _hash(_OTHERS.sub("", text[-_SPAN:])[-_LETTERS:])
 
@@ -31,6 +40,27 @@ def opening_of(text: str) -> int:
 
 def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
+
+
+def wordings(endings: Callable[[], Iterable[int]]) -> frozenset[int]:
+    """Endings that more than a third of the rows share; holds three counts, however many rows there are.
+
+    J. Misra, D. Gries, Finding repeated elements, 1982: what remains of counts that cancel each other three by three.
+
+    Args:
+        endings: gives the ending of every row, as often as it is asked.
+    """
+    left: Counter[int] = Counter()
+    for ending in endings():
+        left[ending] += 1
+        if len(left) == _WORDING_SHARE:
+            left = Counter({one: count - 1 for one, count in left.items() if count > 1})
+    rows, met = 0, Counter(dict.fromkeys(left, 0))
+    for ending in endings():
+        rows += 1
+        if ending in met:
+            met[ending] += 1
+    return frozenset(one for one, count in met.items() if count * _WORDING_SHARE > rows)
 
 
 def validation_rule(
