@@ -66,7 +66,7 @@ def require(module: str, extra: str) -> ModuleType:
         MachineError: the module is not installed.
     """
     try:
-        with _held_interrupt():
+        with held_signals():
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise MachineError(
@@ -76,20 +76,27 @@ def require(module: str, extra: str) -> ModuleType:
 
 
 @contextmanager
-def _held_interrupt() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends: an extension module interrupted while it loads swallows it or aborts."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    arrived: list[FrameType | None] = []
-    signal.signal(signal.SIGINT, lambda _signal, frame: arrived.append(frame))
+def held_signals() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the block ends, where something of ours answers them, and in the main thread.
+
+    For what must not be cut in half: a process that is being started, whose number nobody has yet, or an extension
+    module that is being loaded, which swallows an interrupt or aborts.
+    """
+    handlers: dict[int, Any] = {}
+    arrived: list[tuple[int, FrameType | None]] = []
+    if threading.current_thread() is threading.main_thread():
+        for ours in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(ours)):
+                handlers[ours] = handler
+                signal.signal(ours, lambda *what: arrived.append(what))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         if arrived:
-            handler(signal.SIGINT, arrived[0])
+            number, frame = arrived[0]
+            handlers[number](number, frame)
 
 
 class Parser(argparse.ArgumentParser):

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.atomic import write_text
-from configs.errors import ConfigError, MachineError, ToolError
+from configs.errors import ConfigError, MachineError, ToolError, held_signals
 from configs.progress import Progress, show
 from trainer import extensions, hosts
 from trainer.job import Job
@@ -101,21 +101,25 @@ def _run(job: Job) -> None:
         hosts.write_environment(job.work / hosts.ENVIRONMENT_FILE, env, _EXPORTED)
         hosts.beat(job.work)
     with (job.work / LOG_FILE).open("wb") as output:
-        process = subprocess.Popen(
-            command(job),
-            env=env,
-            # DeepSpeed puts its folder on the module path of other machines.
-            cwd=job.work if job.hosts else None,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        process = None
         try:
+            with held_signals():
+                process = subprocess.Popen(
+                    command(job),
+                    env=env,
+                    # DeepSpeed puts its folder on the module path of other machines.
+                    cwd=job.work if job.hosts else None,
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
             show(_events(process, job), "fit")
         finally:
-            _end_group(process)
-            remove_orphans()
+            with held_signals():
+                if process is not None:
+                    _end_group(process)
+                remove_orphans()
     _raise_error(job, process.returncode)
 
 

@@ -139,3 +139,22 @@ def test_interrupt_waits_for_an_import_to_end(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         errors.require("slow_extension", "edge")
     assert sys.modules["slow_extension"].done
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_a_block_and_is_answered_then(number, capsys):
+    ended = []
+
+    def handler(_args):
+        try:
+            with errors.held_signals():
+                os.kill(os.getpid(), number)
+                time.sleep(0.01)
+                ended.append("block")
+            ended.append("never")
+        finally:
+            ended.append("outer")
+
+    assert errors.run(parser_of(handler), []) == 128 + number
+    assert ended == ["block", "outer"]
+    assert capsys.readouterr().err in ("tool: interrupted\n", "tool: terminated\n")

@@ -67,9 +67,11 @@ def run_fit(base: Path, data: Path, output: Path, *more: object, **changes: obje
     return tiny.run_cli("trainer.cli", *fit_arguments(base, data, output, *more, **changes))
 
 
-def start_fit(base: Path, data: Path, output: Path, *more: object, **changes: object) -> subprocess.Popen[str]:
-    """Start a short `trainer fit` as a process of its own."""
-    program = "import sys; from trainer.cli import main; sys.exit(main())"
+def start_fit(
+    base: Path, data: Path, output: Path, *more: object, before: str = "", **changes: object
+) -> subprocess.Popen[str]:
+    """Start a short `trainer fit` as a process of its own; `before` is Python that runs there first."""
+    program = f"import sys\nfrom trainer.cli import main\n{before}\nsys.exit(main())"
     command = [sys.executable, "-c", program, *fit_arguments(base, data, output, *more, **changes)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -208,6 +208,40 @@ def test_an_interrupted_run_leaves_no_process_and_no_output(
     assert err.splitlines()[-1].startswith("trainer: ")
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_while_the_training_process_starts_leaves_nothing(
+    number: signal.Signals, code: int, tiny_base: Path, dataset: Path, tmp_path: Path
+) -> None:
+    before = f"""
+import os, subprocess
+class Interrupted(subprocess.Popen):
+    def __init__(self, *args, **words):
+        super().__init__(*args, **words)
+        if words.get("start_new_session"):
+            os.kill(os.getpid(), {int(number)})
+subprocess.Popen = Interrupted
+"""
+    process = start_fit(tiny_base, dataset, tmp_path / "a", before=before)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert group_is_empty(str(tmp_path / "a.checkpoints"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_second_interruption_leaves_no_process_either(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    work = tmp_path / "a.checkpoints"
+    process = start_fit(tiny_base, dataset, tmp_path / "a", "--gpus", "2", training__steps=5000)
+    wait_until(lambda: (work / "metrics.jsonl").is_file() or process.poll() is not None)
+    for _ in range(10):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert group_is_empty(str(work))
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.slow
 def test_an_interruption_before_training_leaves_nothing(tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
     process = start_fit(tiny_base, dataset, tmp_path / "a")
