@@ -17,7 +17,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
@@ -73,6 +73,14 @@ def require(module: str, extra: str) -> ModuleType:
             f"the package {(error.name or module).split('.')[0]} is not installed",
             hint=f"pip install 'lora2edge[{extra}]'",
         ) from error
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for a word that is not known: the nearest one that is, or `otherwise`."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 @contextmanager

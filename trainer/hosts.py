@@ -64,11 +64,23 @@ def read_hostfile(path: Path, gpus: str) -> Hosts:
     return tuple((name, _chosen(name, count, gpus)) for name, count in slots.items())
 
 
-def _chosen(name: str, slots: int, gpus: str) -> tuple[int, ...]:
+def gpu_numbers(gpus: str) -> list[int]:
+    """The numbers in `--gpus`: device numbers where it has a comma, else a count, or none at all.
+
+    Raises:
+        ConfigError: there are other words in it, or no number beside the comma.
+    """
     try:
         numbers = [int(part) for part in gpus.split(",") if part.strip()]
-    except ValueError as error:
-        raise ConfigError(f"--gpus {gpus}: expected a count, or device numbers such as 0,2") from error
+    except ValueError:
+        numbers = []
+    if gpus.strip() and not numbers:
+        raise ConfigError(f"--gpus {gpus}: expected a count, or device numbers such as 0,2")
+    return numbers
+
+
+def _chosen(name: str, slots: int, gpus: str) -> tuple[int, ...]:
+    numbers = gpu_numbers(gpus)
     chosen = tuple(dict.fromkeys(numbers)) if "," in gpus else tuple(range(numbers[0] if numbers else slots))
     if not chosen or min(chosen) < 0 or max(chosen) >= slots:
         raise ConfigError(f"--gpus {gpus}: {name} has {slots} slots in the hostfile")

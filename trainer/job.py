@@ -21,7 +21,7 @@ from configs.formats import FORMAT_FILE
 from trainer.base import base_identity, check_base, check_safetensors, read_config, resolve, weight_files
 from trainer.combinations import check_combination
 from trainer.datasets.folder import dataset_sha256, read_meta
-from trainer.hosts import Hosts, read_hostfile
+from trainer.hosts import Hosts, gpu_numbers, read_hostfile
 from trainer.settings import Settings
 from trainer.trackers import TRACKER_FOLDERS
 from trainer.work import JOB_FILE, METRICS_FILE, has_checkpoints
@@ -214,12 +214,7 @@ def devices(gpus: str, deepspeed: str) -> tuple[int, tuple[int, ...]]:
     """(number of processes, GPU of each) for `--gpus`: a count, a list such as `0,2`, or nothing for all there are."""
     available = gpu_count()
     plain = deepspeed == "none"
-    try:
-        numbers = [int(part) for part in gpus.split(",") if part.strip()]
-    except ValueError as error:
-        raise ConfigError(f"--gpus {gpus}: expected a count, or device numbers such as 0,2") from error
-    if "," in gpus and not numbers:
-        raise ConfigError(f"--gpus {gpus}: expected a count, or device numbers such as 0,2")
+    numbers = gpu_numbers(gpus)
     if "," in gpus:
         if missing := [number for number in numbers if not 0 <= number < available]:
             raise MachineError(f"--gpus {gpus}: this machine has {available} GPUs, none numbered {missing[0]}")

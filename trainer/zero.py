@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from configs import files
-from configs.errors import ConfigError
+from configs.errors import ConfigError, did_you_mean
 from trainer.settings import Settings
 
 _DERIVED = {
@@ -80,10 +79,9 @@ def _check_names(config: dict[str, Any], path: Path) -> None:
             )
     for name in config:
         if name not in _KNOWN:
-            near = difflib.get_close_matches(name, _KNOWN, n=1)
             raise ConfigError(
                 f'{path} has "{name}", which is nothing that this training knows',
-                hint=f"did you mean {near[0]}?" if near else "leave it out",
+                hint=did_you_mean(name, _KNOWN, "leave it out"),
             )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, did_you_mean
 from tui.words import words
 from tui.words.rows import Row
 
@@ -142,12 +142,9 @@ def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 def _keys_in(value: object, action: str, path: Path) -> str:
     if action not in DEFAULTS:
-        from difflib import get_close_matches
-
-        near = get_close_matches(action, DEFAULTS, 1)
         raise ConfigError(
             f"{path}: there is no action '{action}'",
-            hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(DEFAULTS)}",
+            hint=did_you_mean(action, DEFAULTS, f"there are {', '.join(DEFAULTS)}"),
         )
     keys = [value] if isinstance(value, str) else value
     if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
